@@ -1,0 +1,159 @@
+// Package dialect translates between the JSON bodies of the vendors and the
+// words of patchlane: a body becomes a contact.Patch, an answer becomes the
+// envelope that the vendor's clients expect.
+//
+// A dialect is one file and one element of All. It MUST refuse what it does
+// not know (a silently dropped member is a lost write), it MUST NOT decide a
+// status, and it holds no state: everything about a request is in its
+// arguments.
+package dialect
+
+import (
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"patchlane/tasks/contact"
+)
+
+// Dialect is one vendor's way of writing requests and answers.
+type Dialect interface {
+	Decoder
+	Encoder
+
+	// Traits returns what is fixed about the dialect.
+	Traits() Traits
+}
+
+// Decoder reads requests.
+type Decoder interface {
+	// Decode reads the body of a create or of a patch. It returns an error
+	// only for a body whose members cannot be told apart (invalid_json,
+	// invalid_body) or for a query that the vendor refuses; every problem of a
+	// member is in Body.Fields, so that all of them are answered at once.
+	Decode(kind contact.Kind, r Request) (Body, error)
+}
+
+// Encoder writes answers.
+type Encoder interface {
+	// Contact writes one contact, after a write with what the write did.
+	Contact(v View) ([]byte, error)
+	// Queued writes the answer to a write that was accepted and not waited for.
+	Queued(a Accepted) ([]byte, error)
+	// List writes one page of contacts.
+	List(p Page) ([]byte, error)
+	// Problem writes an error and names its media type.
+	Problem(p *Problem) (body []byte, mediaType string)
+}
+
+// Traits are the fixed properties of a dialect.
+type Traits struct {
+	// Name is the value of a key's dialect.
+	Name string
+	// Wait is how long a PATCH waits when the client states no preference.
+	Wait time.Duration
+	// Prefixes are the path prefixes at which a request without a usable
+	// credential is answered in this dialect.
+	Prefixes []string
+	// Credentials are the prefixes of this dialect's keys.
+	Credentials []string
+}
+
+// Request is what a dialect reads of a request. Body MUST NOT be kept: what
+// outlives the call is copied.
+type Request struct {
+	Query url.Values
+	Body  []byte
+}
+
+// Body is a decoded create or patch.
+type Body struct {
+	Patch contact.Patch
+	// ID is the id that a create asked for; uuid.Nil: none.
+	ID uuid.UUID
+	// AsOf is how old the client says its data is; zero: it did not say.
+	AsOf time.Time
+	// Fields are the problems found so far, in the order of the body.
+	Fields []contact.FieldError
+}
+
+// View is one contact to be shown.
+type View struct {
+	Contact *contact.Contact
+	// Outcome is what the write did that is answered; nil for a read.
+	Outcome *contact.Outcome
+	Query   url.Values
+}
+
+// Accepted is a write that is durable and has no outcome yet.
+type Accepted struct {
+	WriteID    uuid.UUID
+	Contact    uuid.UUID
+	AcceptedAt time.Time
+}
+
+// Page is one page of contacts.
+type Page struct {
+	Contacts []contact.Contact
+	Limit    int
+	// Next is the cursor of the following page; empty: this is the last.
+	Next  string
+	Query url.Values
+}
+
+// Problem is an error as it is answered.
+type Problem struct {
+	Status    int
+	Code      contact.Code
+	Title     string
+	Detail    string
+	Fix       string
+	Fields    []contact.FieldError
+	RequestID string
+}
+
+// All lists the dialects. The first is the native one, which answers whatever
+// no other claims.
+func All() []Dialect {
+	return []Dialect{Native{}}
+}
+
+// ByName returns the dialect of a key; false when this release has none of
+// that name.
+func ByName(name string) (Dialect, bool) {
+	for _, d := range All() {
+		if d.Traits().Name == name {
+			return d, true
+		}
+	}
+	return nil, false
+}
+
+// ForUnknown chooses the shape of an answer to a request whose credential is
+// missing or bad: by the prefix of the credential, else by the path, else
+// native.
+func ForUnknown(path, credential string) Dialect {
+	all := All()
+	for _, d := range all {
+		if hasAnyPrefix(credential, d.Traits().Credentials) {
+			return d
+		}
+	}
+	for _, d := range all {
+		if hasAnyPrefix(path, d.Traits().Prefixes) {
+			return d
+		}
+	}
+	return all[0]
+}
+
+func hasAnyPrefix(s string, prefixes []string) bool {
+	for _, p := range prefixes {
+		if strings.HasPrefix(s, p) {
+			return true
+		}
+	}
+	return false
+}
