@@ -35,6 +35,8 @@ const (
 	CodeQueueUnavailable    Code = "queue_unavailable"
 	CodeStoreUnavailable    Code = "store_unavailable"
 	CodeNotYetApplied       Code = "not_yet_applied"
+	// CodeNotFailed refuses to retry or discard a write that did not fail.
+	CodeNotFailed Code = "not_failed"
 	// CodeInternal is a bug of ours: a clean 500 without inner text.
 	CodeInternal Code = "internal_error"
 	// CodeUnreadable is the failure of a lane entry that no release can read.
