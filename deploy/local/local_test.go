@@ -427,7 +427,7 @@ func TestFindPostgres(t *testing.T) {
 	}
 }
 
-func TestFindByEnvironment(t *testing.T) { //nolint:paralleltest // t.Setenv
+func TestFindByEnvironment(t *testing.T) {
 	t.Setenv("PATCHLANE_POSTGRES_BIN", t.TempDir())
 	if _, err := StartPostgres(t.Context(), PostgresOptions{Download: true}); err == nil {
 		t.Error("an empty folder was taken")
@@ -443,7 +443,7 @@ func TestSweepHomes(t *testing.T) {
 	t.Parallel()
 	base := t.TempDir()
 	old := time.Now().Add(-2 * abandoned)
-	var homes []*home
+	homes := make([]*home, 0, 3)
 	for _, name := range []string{"x-left", "x-owned", "x-serving"} {
 		h := &home{dir: filepath.Join(base, name)}
 		if err := os.Mkdir(h.dir, 0o700); err != nil {

@@ -167,7 +167,8 @@ func postgresArgs(data string, port int, fsync bool) []string {
 	if !fsync {
 		settings = append(settings, "fsync=off", "full_page_writes=off")
 	}
-	args := []string{"-D", data}
+	args := make([]string, 0, 2+2*len(settings))
+	args = append(args, "-D", data)
 	for _, s := range settings {
 		args = append(args, "-c", s)
 	}
@@ -195,8 +196,12 @@ func dropStalePID(data string) {
 	if err != nil {
 		return
 	}
-	pid, _, _ := bytes.Cut(content, []byte("\n"))
-	program, err := os.ReadFile("/proc/" + string(bytes.TrimSpace(pid)) + "/comm")
+	first, _, _ := bytes.Cut(content, []byte("\n"))
+	pid, err := strconv.Atoi(string(bytes.TrimSpace(first)))
+	if err != nil {
+		return
+	}
+	program, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 	if err == nil && !strings.HasPrefix(string(program), "postgres") {
 		_ = os.Remove(file)
 	}
