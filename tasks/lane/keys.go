@@ -1,0 +1,63 @@
+package lane
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+
+	"github.com/google/uuid"
+
+	"patchlane/tasks/contact"
+)
+
+// tag is the Redis Cluster hash tag that puts all keys of a lane in one slot.
+func tag(l contact.Lane) string { return "{" + l.String() + "}" }
+
+// logKey names the stream of a lane's entries: field "t" is the time of
+// acceptance in microseconds, field "e" the entry in codec form.
+func logKey(l contact.Lane) string { return tag(l) + ":log" }
+
+// claimKey names the promise that somebody is about to ring for the lane. Its
+// value says who made it: an append, a leaving drain, or claimSweep.
+func claimKey(l contact.Lane) string { return tag(l) + ":claim" }
+
+// ownerKey names the lease of the drain that works on the lane.
+func ownerKey(l contact.Lane) string { return tag(l) + ":owner" }
+
+// bellKey names the hash with the lane's counters: gen and served (generations
+// rung and served), last (newest accepted_at), out (entries ever trimmed).
+func bellKey(l contact.Lane) string { return tag(l) + ":bell" }
+
+// bornKey names the hash of contacts whose create or restore is queued: account
+// and contact id in 32 bytes, to the id of that write.
+func bornKey(l contact.Lane) string { return tag(l) + ":born" }
+
+// countKey names the hash of queued entries by account.
+func countKey(l contact.Lane) string { return tag(l) + ":n" }
+
+// idemKey names what an idempotency key stands for: write id, body hash and
+// accepted_at, one after the other. The client's key is in it as a hash alone.
+func idemKey(l contact.Lane, account, id uuid.UUID, key [32]byte) string {
+	b := make([]byte, 0, 64)
+	b = append(b, account[:]...)
+	b = append(b, id[:]...)
+	b = append(b, key[:]...)
+	sum := sha256.Sum256(b)
+	return tag(l) + ":idem:" + base64.RawURLEncoding.EncodeToString(sum[:18])
+}
+
+// createKey names the contact id that an account's idempotency key was given.
+func createKey(account uuid.UUID, key [32]byte) string {
+	return "create:" + account.String() + ":" + hex.EncodeToString(key[:])
+}
+
+// replyChannel names the channel on which an API process hears outcomes.
+func replyChannel(name string) string { return "reply:" + name }
+
+// laneKeys are the keys that most scripts take, in this order: log, claim,
+// owner, bell, born, n.
+func laneKeys(l contact.Lane) []string {
+	return []string{
+		logKey(l), claimKey(l), ownerKey(l), bellKey(l), bornKey(l), countKey(l),
+	}
+}
