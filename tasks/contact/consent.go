@@ -39,6 +39,16 @@ func (c Cause) String() string {
 	}
 }
 
+// ParseCause reads what String wrote.
+func ParseCause(s string) (Cause, bool) {
+	for c := range NumCauses {
+		if c.String() == s {
+			return c, true
+		}
+	}
+	return 0, false
+}
+
 // Consent is the clock of one channel: for every cause the newest opt-out, and
 // the newest opt-ins. Every member is a time in microseconds since the epoch,
 // 0 for never, and only ever grows; two clocks merge by taking each maximum, so
@@ -62,17 +72,55 @@ func startUndoes(c Cause) bool {
 
 // Standing returns the cause that opts the channel out and its time, or false
 // when the channel is subscribed. At equal times the opt-out wins. Of several
-// standing causes the newest is the reason.
+// standing causes the newest is the reason, but Manual only where it stands
+// alone: a PATCH that repeats what a provider reported changes nothing that
+// can be seen.
 func (c Consent) Standing() (cause Cause, at time.Time, out bool) {
 	var newest int64
 	for k := range NumCauses {
-		t := c.Out[k]
-		if t == 0 || t < c.In || (startUndoes(k) && t < c.Start) || t <= newest {
-			continue
+		if k != Manual && c.stands(k) && c.Out[k] > newest {
+			cause, newest, out = k, c.Out[k], true
 		}
-		cause, newest, out = k, t, true
+	}
+	if !out && c.stands(Manual) {
+		cause, newest, out = Manual, c.Out[Manual], true
 	}
 	return cause, time.UnixMicro(newest).UTC(), out
+}
+
+// stands tells whether a cause is not outdated.
+func (c Consent) stands(k Cause) bool {
+	t := c.Out[k]
+	return t != 0 && t >= c.In && (!startUndoes(k) || t >= c.Start)
+}
+
+// Ask returns the clock after a PATCH or the API asked, at a time in
+// microseconds, to opt the channel out or in.
+func (c Consent) Ask(optOut bool, at int64) Consent {
+	if optOut {
+		c.Out[Manual] = max(c.Out[Manual], at)
+	} else {
+		c.In = max(c.In, at)
+	}
+	return c
+}
+
+// Readdress returns the clock after the channel's address changed: what
+// belongs to the address leaves with it, what the person said stays.
+func (c Consent) Readdress() Consent {
+	c.Out[HardBounce], c.Out[ProviderSuppressed] = 0, 0
+	return c
+}
+
+// locks tells whether an opt-in at a time would undo a complaint or a hard
+// bounce.
+func (c Consent) locks(at int64) bool {
+	for _, k := range []Cause{Complaint, HardBounce} {
+		if c.stands(k) && c.Out[k] < at {
+			return true
+		}
+	}
+	return false
 }
 
 // Merge takes the maximum of every member.

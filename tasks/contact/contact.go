@@ -76,6 +76,16 @@ func (f Field) String() string {
 	}
 }
 
+// ParseField reads what String wrote.
+func ParseField(s string) (Field, bool) {
+	for f := range NumFields {
+		if f.String() == s {
+			return f, true
+		}
+	}
+	return 0, false
+}
+
 // Ref names a contact of an account. Ids are unique within an account only,
 // so that the id of one account says nothing about another.
 type Ref struct {
@@ -92,8 +102,8 @@ type Contact struct {
 	// Tags in the order in which they were given; unique without case.
 	Tags []string
 	// CustomFields and Metadata are JSON objects in the store's own spelling.
-	CustomFields json.RawMessage
-	Metadata     json.RawMessage
+	CustomFields json.RawMessage `json:",omitempty"`
+	Metadata     json.RawMessage `json:",omitempty"`
 	// EmailConsent and SMSConsent are the clocks that the flags are made from.
 	EmailConsent Consent
 	SMSConsent   Consent
