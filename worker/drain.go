@@ -164,13 +164,10 @@ func (p *pass) step(ctx context.Context, name string, limit time.Duration, do fu
 	p.lease.busy(limit)
 	defer p.lease.idle()
 	err := do(ctx)
-	if err == nil {
-		return nil
+	if ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%s lane %s: %w", name, p.lane, context.Cause(ctx))
 	}
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	return fmt.Errorf("%s lane %s: %w", name, p.lane, err)
+	return err
 }
 
 // over tells why the drain ends before another batch is read, or nil.
