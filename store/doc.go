@@ -1,0 +1,45 @@
+// Package store is the Postgres side of patchlane: the contacts, the ledger of
+// every write, and the one transaction that moves both.
+//
+// # What one Apply commits together
+//
+// The changed and created contacts, one row of writes for every entry (its
+// outcome, and the audit of what it changed), one row of failed_writes for
+// every failed one, and the lane's new offset. Either all of it is there or
+// nothing is. The transaction locks the lane's row first and compares the
+// offset last, so of two workers with one lane one gives way; the ledger, not
+// the offset, decides what is known, so a batch may be sent any number of
+// times, in whole or in part.
+//
+// # Tables
+//
+//	meta                  the numbers of lanes, fixed by the first migration
+//	lanes                 the committed offset of every lane
+//	contacts              the record; version counts the writes that changed it
+//	writes                ledger and audit, one append-only row a write, by month
+//	failed_writes         what a retry needs, kept until retried or discarded
+//	crm_field_change_log  a view of writes: one row a changed field
+//	accounts, api_keys    who may write; a key is known by its sha-256 alone
+//
+// # Invariants
+//
+//   - contacts.version is the number of rows of writes with changes of that
+//     contact, without gaps, and the contact equals the fold of them.
+//   - Every entry at or below a lane's offset has a row in writes.
+//   - Every row of writes in state failed has a row in failed_writes.
+//   - external_id and the compared form of email are unique among the active
+//     contacts of an account.
+//   - A row of writes never changes; what became of a failed write later
+//     (retried, discarded) stands in failed_writes.
+//
+// # Rules
+//
+// Whatever comes from a client reaches SQL as a parameter through pgx. bun
+// serves accounts, keys and the state of failed writes, whose values are made
+// by patchlane. Nothing on the write path lives longer than its transaction:
+// no advisory lock, no session setting, so a pooler may stand in between.
+// Migrations are run by code of ours rather than bun's: a migration commits
+// with its record, so a killed one needs no idempotent SQL.
+//
+// Where to start: apply.go.
+package store

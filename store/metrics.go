@@ -1,0 +1,81 @@
+package store
+
+import (
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// The steps of an Apply, as the label of its histogram.
+const (
+	stepLock   = "lock"
+	stepRead   = "read"
+	stepFold   = "fold"
+	stepWrite  = "write"
+	stepCommit = "commit"
+)
+
+// metrics are the figures of one Store.
+type metrics struct {
+	step           *prometheus.HistogramVec
+	redone         prometheus.Counter
+	unknownCommits prometheus.Counter
+	fenceLosses    prometheus.Counter
+	replays        prometheus.Counter
+}
+
+// newMetrics registers the figures; the gauges of the pools are read when they
+// are scraped.
+func newMetrics(reg prometheus.Registerer, write, read *pgxpool.Pool) *metrics {
+	f := promauto.With(reg)
+	m := &metrics{
+		step: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "patchlane_store_apply_seconds",
+			Help:    "Time of each step of the transaction that applies a batch.",
+			Buckets: prometheus.ExponentialBuckets(0.0002, 2.5, 11),
+		}, []string{"step"}),
+		redone: f.NewCounter(prometheus.CounterOpts{
+			Name: "patchlane_store_apply_redone_total",
+			Help: "Batches redone after a serialization failure or a deadlock.",
+		}),
+		unknownCommits: f.NewCounter(prometheus.CounterOpts{
+			Name: "patchlane_store_unknown_commits_total",
+			Help: "Commits whose answer was lost and that were settled by the ledger.",
+		}),
+		fenceLosses: f.NewCounter(prometheus.CounterOpts{
+			Name: "patchlane_store_fence_losses_total",
+			Help: "Batches rolled back because the offset of their lane had moved.",
+		}),
+		replays: f.NewCounter(prometheus.CounterOpts{
+			Name: "patchlane_store_replays_total",
+			Help: "Entries dropped because the ledger knew them.",
+		}),
+	}
+	for _, step := range []string{stepLock, stepRead, stepFold, stepWrite, stepCommit} {
+		m.step.WithLabelValues(step)
+	}
+	poolMetrics(f, "write", write)
+	poolMetrics(f, "read", read)
+	return m
+}
+
+// poolMetrics exposes one pool.
+func poolMetrics(f promauto.Factory, name string, pool *pgxpool.Pool) {
+	labels := prometheus.Labels{"pool": name}
+	gauge := func(metric, help string, value func(*pgxpool.Stat) float64) {
+		f.NewGaugeFunc(prometheus.GaugeOpts{Name: metric, Help: help, ConstLabels: labels},
+			func() float64 { return value(pool.Stat()) })
+	}
+	gauge("patchlane_store_pool_max_connections", "Connections that the pool may open.",
+		func(s *pgxpool.Stat) float64 { return float64(s.MaxConns()) })
+	gauge("patchlane_store_pool_connections", "Connections that the pool has open.",
+		func(s *pgxpool.Stat) float64 { return float64(s.TotalConns()) })
+	gauge("patchlane_store_pool_used_connections", "Connections that are in use.",
+		func(s *pgxpool.Stat) float64 { return float64(s.AcquiredConns()) })
+	f.NewCounterFunc(prometheus.CounterOpts{
+		Name: "patchlane_store_pool_waits_total", Help: "Calls that waited for a connection.", ConstLabels: labels,
+	}, func() float64 { return float64(pool.Stat().EmptyAcquireCount()) })
+	f.NewCounterFunc(prometheus.CounterOpts{
+		Name: "patchlane_store_pool_wait_seconds_total", Help: "Time that calls waited for a connection.", ConstLabels: labels,
+	}, func() float64 { return pool.Stat().EmptyAcquireWaitTime().Seconds() })
+}
