@@ -53,6 +53,21 @@ func (s *Store) Account(ctx context.Context, id uuid.UUID) (contact.Account, err
 	return row.account(), nil
 }
 
+// Accounts lists every account, the oldest first, for operators.
+func (s *Store) Accounts(ctx context.Context) ([]contact.Account, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	var rows []accountRow
+	if err := s.records.NewSelect().Model(&rows).Order("created_at", "id").Scan(ctx); err != nil {
+		return nil, readError("list accounts", err)
+	}
+	accounts := make([]contact.Account, len(rows))
+	for i := range rows {
+		accounts[i] = rows[i].account()
+	}
+	return accounts, nil
+}
+
 // SetAccount changes what is not nil and returns the account as it is then.
 func (s *Store) SetAccount(ctx context.Context, id uuid.UUID, consentLock *bool) (contact.Account, error) {
 	if consentLock == nil {
