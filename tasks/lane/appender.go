@@ -152,6 +152,31 @@ func (a *Appender) Append(ctx context.Context, w *contact.Write) (contact.Receip
 		a.count(err)
 		return contact.Receipt{}, err
 	}
+	return a.await(ctx, r)
+}
+
+// AppendAll adds many writes, and answers for each at its place: Append for a
+// batch, in fewer round trips. Those of one lane go in in their order.
+func (a *Appender) AppendAll(
+	ctx context.Context, writes []*contact.Write,
+) ([]contact.Receipt, []error) {
+	requests := make([]*request, len(writes))
+	receipts, errs := make([]contact.Receipt, len(writes)), make([]error, len(writes))
+	for i, w := range writes {
+		if requests[i], errs[i] = a.submit(w); errs[i] != nil {
+			a.count(errs[i])
+		}
+	}
+	for i, r := range requests {
+		if errs[i] == nil {
+			receipts[i], errs[i] = a.await(ctx, r)
+		}
+	}
+	return receipts, errs
+}
+
+// await returns what became of a request that stands in line.
+func (a *Appender) await(ctx context.Context, r *request) (contact.Receipt, error) {
 	var res result
 	select {
 	case res = <-r.done:
