@@ -74,6 +74,9 @@ type appender interface {
 	// Append returns when the write is in its lane, fsynced, or refused. Its
 	// errors are *contact.Error.
 	Append(ctx context.Context, w *contact.Write) (contact.Receipt, error)
+	// AppendAll is Append for many writes, answered place by place. Writes of
+	// one contact go in in their order.
+	AppendAll(ctx context.Context, writes []*contact.Write) ([]contact.Receipt, []error)
 }
 
 // laneReader looks into the lanes.
@@ -159,10 +162,16 @@ func (o *Options) validate() error {
 	return errors.Join(errs...)
 }
 
-// Server answers requests. It holds no goroutine of its own but the one that
-// calls Run.
+// Server answers requests. Its only goroutines are those of Run and of its
+// caches, which Close ends.
 type Server struct {
-	handler http.Handler
+	opt       Options
+	answers   map[contact.Code]answer
+	keys      *keyring
+	existence *existence
+	polls     *poller
+	metrics   *metrics
+	handler   http.Handler
 }
 
 // New makes a server. It reports every missing option at once.
@@ -173,13 +182,19 @@ func New(o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Server{handler: http.NotFoundHandler()}, nil
+	s := &Server{
+		opt: o, answers: answers(), keys: newKeyring(&o),
+		existence: newExistence(&o), polls: newPoller(o.Ledger),
+	}
+	s.metrics = newMetrics(o.Registerer, s.routes())
+	s.handler = exact(s.mux(), &endpoint{server: s})
+	return s, nil
 }
 
-// Handler is the public surface.
+// Handler is the public surface, /livez and /readyz included.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// Live answers /livez: the process runs.
+// Live answers /livez, for the listener of the operators.
 func (s *Server) Live() http.Handler { return s.handler }
 
 // Ready answers /readyz.
@@ -189,6 +204,14 @@ func (s *Server) Ready() http.Handler { return s.handler }
 // changed in the store, so that a revocation that did not reach the mirror is
 // in force everywhere within ten seconds. It returns nil.
 func (s *Server) Run(ctx context.Context) error {
-	<-ctx.Done()
+	s.keys.run(ctx, s.now)
 	return nil
 }
+
+// Close ends the caches. Requests MUST have ended before.
+func (s *Server) Close() {
+	s.keys.cache.StopAllGoroutines()
+	s.existence.known.StopAllGoroutines()
+}
+
+func (s *Server) now() time.Time { return s.opt.Now() }

@@ -80,7 +80,7 @@ func (n *nativeBody) otherMember(name string, v jsontext.Value) {
 	case "sms_unsubscribed":
 		n.Patch.SMSUnsubscribed = n.flagMember(name, v)
 	default:
-		n.problems.add(name, codeUnknown, "There is no such member; names are lower-case and exact.")
+		n.problems.add(name, contact.ProblemUnknown, "There is no such member; names are lower-case and exact.")
 	}
 }
 
@@ -150,7 +150,7 @@ func (n *nativeBody) customFields(v jsontext.Value) {
 // idMember reads the id that a create asks for.
 func (n *nativeBody) idMember(v jsontext.Value) {
 	if n.kind != contact.KindCreate {
-		n.problems.add("id", codeUnknown, "The id is in the path and cannot be changed.")
+		n.problems.add("id", contact.ProblemUnknown, "The id is in the path and cannot be changed.")
 		return
 	}
 	s, ok := n.problems.text("id", "a string", v)
@@ -159,7 +159,7 @@ func (n *nativeBody) idMember(v jsontext.Value) {
 	}
 	id, err := ParseID(s)
 	if err != nil || id == uuid.Nil {
-		n.problems.add("id", codeInvalid, "The id must be a UUID of 36 characters, and not the nil UUID.")
+		n.problems.add("id", contact.ProblemInvalidFormat, "The id must be a UUID of 36 characters, and not the nil UUID.")
 		return
 	}
 	n.ID = id
@@ -173,7 +173,7 @@ func (n *nativeBody) asOfMember(v jsontext.Value) {
 	}
 	at, err := ParseTime(s)
 	if err != nil {
-		n.problems.add("as_of", codeInvalid, "The time must be RFC 3339, such as 2026-11-22T03:00:00Z.")
+		n.problems.add("as_of", contact.ProblemInvalidFormat, "The time must be RFC 3339, such as 2026-11-22T03:00:00Z.")
 		return
 	}
 	n.AsOf = at

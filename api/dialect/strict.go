@@ -12,18 +12,11 @@ import (
 	"patchlane/tasks/contact"
 )
 
-// The codes of the problems that the strict reader finds.
-const (
-	codeUnknown   = "unknown_member"
-	codeDuplicate = "duplicate_member"
-	codeType      = "wrong_type"
-	codeDepth     = "too_deep"
-	codeRequired  = "required"
-	codeInvalid   = "invalid"
-)
-
 // maxDepth is how deep the value of a member may be nested.
 const maxDepth = 32
+
+// codeDepth is the problem of a value that is nested too deep.
+const codeDepth = "too_deep"
 
 // MaxProblems bounds the problems reported for one body, so that a small body
 // of nonsense is not answered by a large one.
@@ -60,6 +53,16 @@ func shorten(s string) string {
 // The error is invalid_json when the body is no JSON text (bad UTF-8 and
 // trailing bytes included) and invalid_body when it is another JSON value.
 func readObject(body []byte, p *problems, member func(name string, v jsontext.Value)) error {
+	return readEnvelope(body, func(name string, v jsontext.Value) {
+		if checkNested(name, v, p) {
+			member(name, v)
+		}
+	}, p)
+}
+
+// readEnvelope is readObject for an object whose members are read strictly one
+// by one later: it does not look into their values.
+func readEnvelope(body []byte, member func(name string, v jsontext.Value), p *problems) error {
 	if !utf8.Valid(body) {
 		return notJSON("The body is not valid UTF-8.", nil)
 	}
@@ -84,13 +87,12 @@ func readObject(body []byte, p *problems, member func(name string, v jsontext.Va
 		if err != nil {
 			return syntax(err)
 		}
-		switch {
-		case seen[name]:
-			p.add(name, codeDuplicate, "The member stands twice in the body.")
-		case checkNested(name, value, p):
-			member(name, value)
+		if seen[name] {
+			p.add(name, contact.ProblemDuplicate, "The member stands twice in its object.")
+			continue
 		}
 		seen[name] = true
+		member(name, value)
 	}
 	if _, err := dec.ReadToken(); err != nil {
 		return syntax(err)
@@ -157,7 +159,7 @@ func checkNested(name string, value jsontext.Value, p *problems) bool {
 		case isName:
 			open := names[len(names)-1]
 			if n := token.String(); open[n] {
-				p.add(name+"."+n, codeDuplicate, "The member stands twice in its object.")
+				p.add(name+"."+n, contact.ProblemDuplicate, "The member stands twice in its object.")
 				good = false
 			} else {
 				open[n] = true
@@ -198,7 +200,7 @@ func kindName(v jsontext.Value) string {
 
 // wrongType reports that a member has a value of another type.
 func (p *problems) wrongType(field, want string, v jsontext.Value) {
-	p.add(field, codeType, "The value must be "+want+", not "+kindName(v)+".")
+	p.add(field, contact.ProblemInvalidType, "The value must be "+want+", not "+kindName(v)+".")
 }
 
 // text reads a string.
@@ -209,7 +211,7 @@ func (p *problems) text(field, want string, v jsontext.Value) (string, bool) {
 	}
 	b, err := jsontext.AppendUnquote(nil, v)
 	if err != nil {
-		p.add(field, codeInvalid, "The string is not valid Unicode.")
+		p.add(field, contact.ProblemInvalidFormat, "The string is not valid Unicode.")
 		return "", false
 	}
 	return string(b), true

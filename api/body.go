@@ -1,0 +1,118 @@
+package api
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"patchlane/tasks/contact"
+)
+
+const (
+	// maxBody is the size of a create or patch, maxBatch that of a batch.
+	maxBody  = 1 << 20
+	maxBatch = 5 << 20
+	// bodyTime is how long a client may take to send a body. It is flat: a
+	// body that trickles in is cut off however steadily it trickles.
+	bodyTime = 15 * time.Second
+)
+
+// errSlowBody is a body that did not arrive in time.
+var errSlowBody = errors.New("body did not arrive in time")
+
+// readBody reads the whole body of a request that has one, after its headers
+// were found good. An absent body is empty and not an error.
+func (x *exchange) readBody(limit int64) ([]byte, error) {
+	if x.Body == nil || x.Body == http.NoBody || x.ContentLength == 0 {
+		return nil, nil
+	}
+	if err := checkEncoding(x.Header); err != nil {
+		return nil, err
+	}
+	if err := checkMediaType(x.Header); err != nil {
+		return nil, err
+	}
+	if x.ContentLength > limit {
+		x.w.Header().Set("Connection", "close")
+		return nil, tooLarge(limit)
+	}
+	body, err := x.drain(limit)
+	if err != nil {
+		return nil, bodyError(err, limit)
+	}
+	return body, nil
+}
+
+// drain reads the body under its deadline and lifts the deadline afterwards: a
+// read deadline that passes later would cut off a request that waits.
+func (x *exchange) drain(limit int64) ([]byte, error) {
+	control := http.NewResponseController(x.w)
+	// Only a connection has deadlines; a recorder in a test has none.
+	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
+	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
+	reader := http.MaxBytesReader(x.w, x.Body, limit)
+	if x.ContentLength <= 0 {
+		return io.ReadAll(reader)
+	}
+	body := make([]byte, x.ContentLength)
+	_, err := io.ReadFull(reader, body)
+	return body, err
+}
+
+// bodyError says why a body could not be read.
+func bodyError(err error, limit int64) error {
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return tooLarge(limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &contact.Error{
+			Code: contact.CodeInvalidBody, Message: "The body did not arrive in time.",
+			Fix: "Send the whole body without a pause.", Err: errSlowBody,
+		}
+	default:
+		return &contact.Error{
+			Code: contact.CodeInvalidBody, Message: "The body ended early or is framed wrongly.", Err: err,
+		}
+	}
+}
+
+func tooLarge(limit int64) error {
+	message := "The body is larger than 1 MiB."
+	if limit == maxBatch {
+		message = "The body is larger than 5 MiB."
+	}
+	return &contact.Error{Code: contact.CodePayloadTooLarge, Message: message}
+}
+
+// checkEncoding refuses compressed bodies: nothing here unpacks them, so that
+// nothing here can be made to.
+func checkEncoding(h http.Header) error {
+	for _, v := range h.Values("Content-Encoding") {
+		if e := strings.TrimSpace(v); e != "" && !strings.EqualFold(e, "identity") {
+			return &contact.Error{
+				Code: contact.CodeUnsupportedEncoding, Message: "The body must not be encoded.",
+			}
+		}
+	}
+	return nil
+}
+
+// checkMediaType accepts application/json, in UTF-8.
+func checkMediaType(h http.Header) error {
+	values := h.Values("Content-Type")
+	if len(values) == 1 {
+		media, params, err := mime.ParseMediaType(values[0])
+		charset, has := params["charset"]
+		if err == nil && media == "application/json" && (!has || strings.EqualFold(charset, "utf-8")) {
+			return nil
+		}
+	}
+	return &contact.Error{
+		Code: contact.CodeUnsupportedMedia, Message: "The Content-Type must be application/json, in UTF-8.",
+	}
+}

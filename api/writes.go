@@ -1,0 +1,331 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"patchlane/api/dialect"
+	"patchlane/tasks/contact"
+)
+
+// locate finds a write, in the ledger or still in its lane. A write moves from
+// the lane to the ledger, never back, so ledger, lane, ledger finds every write
+// there is; not_found is said only if all three answered.
+func (s *Server) locate(ctx context.Context, ref contact.WriteRef) (contact.Record, error) {
+	record, first := s.ledgerRow(ctx, ref)
+	if first == nil {
+		return record, nil
+	}
+	entry, queued, err := s.find(ctx, ref)
+	if queued {
+		return queuedRecord(&entry), nil
+	}
+	record, second := s.ledgerRow(ctx, ref)
+	switch {
+	case second == nil:
+		return record, nil
+	case contact.CodeOf(first) != contact.CodeNotFound:
+		return contact.Record{}, first
+	case contact.CodeOf(second) != contact.CodeNotFound:
+		return contact.Record{}, second
+	case err != nil:
+		return contact.Record{}, err
+	default:
+		return contact.Record{}, notFound("write")
+	}
+}
+
+// ledgerRow reads one write from the ledger.
+func (s *Server) ledgerRow(ctx context.Context, ref contact.WriteRef) (contact.Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	record, err := s.opt.Ledger.Write(ctx, ref.Account, ref.ID)
+	return record, storeError(err)
+}
+
+// find looks for a write in its lane.
+func (s *Server) find(ctx context.Context, ref contact.WriteRef) (contact.Entry, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	entry, found, err := s.opt.Lane.Find(ctx, ref.Account, ref.ID)
+	return entry, found && err == nil, unavailableUnlessTold(err,
+		contact.CodeQueueUnavailable, "The queue cannot be asked at the moment.")
+}
+
+// queuedRecord shows an entry that has no outcome yet.
+func queuedRecord(e *contact.Entry) contact.Record {
+	return contact.Record{
+		Outcome: contact.Outcome{
+			WriteID: e.ID, Ref: e.Ref(), Kind: e.Kind, State: contact.Queued, AcceptedAt: e.AcceptedAt,
+		},
+		Source: e.Source, Actor: e.Actor, RetryOf: e.RetryOf,
+	}
+}
+
+// getWrite shows what became of a write, if the client wants once something
+// did.
+func (s *Server) getWrite(ctx context.Context, x *exchange) error {
+	id, err := x.pathID("write")
+	if err != nil {
+		return err
+	}
+	x.writeID = id
+	ref := contact.WriteRef{Account: x.account(), ID: id}
+	record, err := s.locate(ctx, ref)
+	if err != nil {
+		return err
+	}
+	prefer := parsePrefer(x.Header)
+	if applied := prefer.applied(); applied != "" {
+		x.w.Header().Set("Preference-Applied", applied)
+	}
+	if wait := prefer.duration(0); wait > 0 && record.State == contact.Queued {
+		if s.await(ctx, ref, nil, wait) != nil {
+			if record, err = s.ledgerRow(ctx, ref); err != nil {
+				return err
+			}
+		}
+	}
+	return s.showWrite(x, &record)
+}
+
+// showWrite answers one write.
+func (s *Server) showWrite(x *exchange, record *contact.Record) error {
+	body, err := dialect.EncodeWrite(s.writeView(record))
+	if err != nil {
+		return err
+	}
+	x.reply(http.StatusOK, body)
+	return nil
+}
+
+// writeView adds to a failed write the error that a waiting client was given.
+func (s *Server) writeView(record *contact.Record) dialect.WriteView {
+	v := dialect.WriteView{Record: record}
+	if record.Code != "" {
+		v.Problem, _ = s.problem(&contact.Error{Code: record.Code, Message: record.Message}, "")
+	}
+	return v
+}
+
+// listWrites lists writes that have an outcome, the newest first.
+func (s *Server) listWrites(ctx context.Context, x *exchange) error {
+	q := x.readQuery("state", "contact_id", "code", "limit", "cursor")
+	ask := contact.WriteQuery{
+		Account: x.account(), State: contact.State(q.text("state")), Contact: q.id("contact_id"),
+		Code: contact.Code(q.text("code")), Limit: q.limit(), After: q.text("cursor"),
+	}
+	states := []contact.State{
+		"", contact.Queued, contact.Applied, contact.Unchanged, contact.Failed, contact.Retried, contact.Discarded,
+	}
+	if !slices.Contains(states, ask.State) {
+		q.bad("state", "The state must be applied, unchanged, failed, retried or discarded.")
+	}
+	if ask.State == contact.Queued {
+		q.bad("state", "Queued writes are not listed; ask for one by its id.")
+	}
+	if _, known := s.answers[ask.Code]; ask.Code != "" && !known {
+		q.bad("code", "There is no such code.")
+	}
+	if err := q.err(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	page, err := s.opt.Ledger.Writes(ctx, ask)
+	if err != nil {
+		return storeError(err)
+	}
+	views := make([]dialect.WriteView, len(page.Writes))
+	for i := range page.Writes {
+		views[i] = s.writeView(&page.Writes[i])
+	}
+	body, err := dialect.EncodeWrites(views, ask.Limit, page.Next)
+	if err != nil {
+		return err
+	}
+	x.reply(http.StatusOK, body)
+	return nil
+}
+
+// retryWrite appends a failed write again, at the tail of its contact's line.
+//
+// The id of the new write is fixed in the failed row first, so that a retry
+// that died between the two steps is completed by the next one with the same
+// id: the ledger keeps one of them, however often it is appended.
+func (s *Server) retryWrite(ctx context.Context, x *exchange) error {
+	id, err := x.pathID("write")
+	if err != nil {
+		return err
+	}
+	force, err := x.readForce()
+	if err != nil {
+		return err
+	}
+	ref := contact.WriteRef{Account: x.account(), ID: id}
+	w, err := s.claimRetry(ctx, ref)
+	if err != nil {
+		return err
+	}
+	w.Force, w.Actor, w.TraceParent = force, x.key.ID.String(), traceParent(x.Header)
+	if force {
+		// What the client once expected of the contact is what failed.
+		w.IfMatch = nil
+	}
+	receipt, err := s.append(ctx, w)
+	s.metrics.countAccept(x, receipt, err)
+	if err != nil {
+		return err
+	}
+	x.writeID = receipt.WriteID
+	return x.queued(accepted{ref: w.Ref(), kind: w.Kind, receipt: receipt})
+}
+
+// readForce reads the optional body of a retry.
+func (x *exchange) readForce() (bool, error) {
+	raw, err := x.readBody(maxBody)
+	if err != nil || len(raw) == 0 {
+		return false, err
+	}
+	force, problems, err := dialect.DecodeForce(raw)
+	if err != nil {
+		return false, err
+	}
+	if len(problems) > 0 {
+		return false, invalid(problems)
+	}
+	return force, nil
+}
+
+// claimRetry fixes the id of the write that repeats a failed one, and returns
+// that write.
+func (s *Server) claimRetry(ctx context.Context, ref contact.WriteRef) (*contact.Write, error) {
+	record, err := s.locate(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if err := retriable(&record); err != nil {
+		return nil, err
+	}
+	newID, err := contact.NewWriteID(s.now(), contact.LaneOf(record.ID, s.opt.Lanes.Contact))
+	if err != nil {
+		return nil, err
+	}
+	failed, err := s.claim(ctx, ref, newID)
+	if err != nil {
+		return nil, err
+	}
+	if failed.RetryID != newID {
+		// An earlier retry fixed the id. If its write got in, this is a second.
+		_, err := s.locate(ctx, contact.WriteRef{Account: ref.Account, ID: failed.RetryID})
+		if err == nil {
+			return nil, alreadyRetried()
+		}
+		if contact.CodeOf(err) != contact.CodeNotFound {
+			return nil, err
+		}
+	}
+	w, err := contact.Decode(failed.Raw)
+	if err != nil {
+		return nil, &contact.Error{Code: contact.CodeUnreadable, Message: "The failed write cannot be read.", Err: err}
+	}
+	w.ID, w.RetryOf, w.ReplyTo, w.Idempotency = failed.RetryID, ref.ID, "", nil
+	if w.RetryAcceptedAt.IsZero() {
+		w.RetryAcceptedAt = failed.AcceptedAt
+	}
+	return &w, nil
+}
+
+// retriable refuses what cannot be retried before anything is fixed. A write
+// that was retried may be one whose retry died half-way: the store decides.
+func retriable(r *contact.Record) error {
+	switch {
+	case r.State == contact.Retried:
+		return nil
+	case r.State == contact.Discarded:
+		return &contact.Error{Code: contact.CodeNotFailed, Message: "The write was discarded."}
+	case r.State != contact.Failed:
+		return &contact.Error{Code: contact.CodeNotFailed, Message: "The write is " + string(r.State) + "."}
+	case r.Code == contact.CodeUnreadable:
+		return &contact.Error{Code: contact.CodeUnreadable, Message: "The failed write cannot be read."}
+	default:
+		return nil
+	}
+}
+
+func alreadyRetried() error {
+	return &contact.Error{Code: contact.CodeAlreadyRetried, Message: "The write was retried already."}
+}
+
+func (s *Server) claim(ctx context.Context, ref contact.WriteRef, newID uuid.UUID) (contact.FailedWrite, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	failed, err := s.opt.Failed.ClaimRetry(ctx, ref.Account, ref.ID, newID)
+	return failed, storeError(err)
+}
+
+// discardWrite gives a failed write up.
+func (s *Server) discardWrite(ctx context.Context, x *exchange) error {
+	id, err := x.pathID("write")
+	if err != nil {
+		return err
+	}
+	if err := x.noMembers(); err != nil {
+		return err
+	}
+	x.writeID = id
+	ref := contact.WriteRef{Account: x.account(), ID: id}
+	record, err := s.locate(ctx, ref)
+	if err != nil {
+		return err
+	}
+	switch record.State {
+	case contact.Discarded: // said twice is said
+	case contact.Failed:
+		if err := s.discard(ctx, ref); err != nil {
+			return err
+		}
+		record.State = contact.Discarded
+	case contact.Retried:
+		return alreadyRetried()
+	default:
+		return retriable(&record)
+	}
+	return s.showWrite(x, &record)
+}
+
+func (s *Server) discard(ctx context.Context, ref contact.WriteRef) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	return storeError(s.opt.Failed.Discard(ctx, ref.Account, ref.ID))
+}
+
+// changeLog lists who changed which field when.
+func (s *Server) changeLog(ctx context.Context, x *exchange) error {
+	q := x.readQuery("contact_id", "field", "write_id", "from", "to", "limit", "cursor")
+	ask := contact.LogQuery{
+		Account: x.account(), Contact: q.id("contact_id"), WriteID: q.id("write_id"),
+		From: q.time("from"), To: q.time("to"), Limit: q.limit(), After: q.text("cursor"),
+	}
+	if field := q.lookup("field", storable); field != nil {
+		ask.Field = *field
+	}
+	if err := q.err(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	page, err := s.opt.Ledger.ChangeLog(ctx, ask)
+	if err != nil {
+		return storeError(err)
+	}
+	body, err := dialect.EncodeLog(&page, ask.Limit)
+	if err != nil {
+		return err
+	}
+	x.reply(http.StatusOK, body)
+	return nil
+}
