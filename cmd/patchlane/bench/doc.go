@@ -6,6 +6,7 @@
 //	profile.go  which contact is written next, and with what
 //	pace.go     when: as fast as clients go, or at a fixed rate (open loop)
 //	client.go   one HTTP exchange, repeated until its fate is known
+//	contacts.go the contacts that are written to
 //	load.go     the clients, and the history of what they were told
 //	settle.go   waits for the outcome of every acknowledged write
 //	verify.go   reads contacts and audit log back
