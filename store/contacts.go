@@ -39,10 +39,11 @@ func (s *Store) ContactAsOf(ctx context.Context, ref contact.Ref, version int64)
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	// The upper bound leaves out what was applied after the contact was read.
-	// Nothing changes a row of the ledger, so both queries see one history.
+	// Nothing changes a row of the ledger, so both queries see one history. The
+	// oldest of these rows is the version itself, whose time is wanted.
 	rows, err := s.read.Query(ctx, `SELECT `+recordColumns+`, NULL::uuid, NULL::timestamptz
 		FROM writes w
-		WHERE w.account_id = $1 AND w.contact_id = $2 AND w.version > $3 AND w.version <= $4
+		WHERE w.account_id = $1 AND w.contact_id = $2 AND w.version >= $3 AND w.version <= $4
 			AND w.state = 'applied'
 		ORDER BY w.version DESC`, ref.Account, ref.ID, version, c.Version)
 	if err != nil {
@@ -51,6 +52,9 @@ func (s *Store) ContactAsOf(ctx context.Context, ref contact.Ref, version int64)
 	later, err := pgx.CollectRows(rows, scanRecord)
 	if err != nil {
 		return contact.Contact{}, readError("read later writes", err)
+	}
+	if n := len(later); n > 0 && later[n-1].Version == version {
+		c.UpdatedAt, later = later[n-1].AppliedAt, later[:n-1]
 	}
 	contact.Rewind(&c, later)
 	return c, nil

@@ -23,20 +23,13 @@ func objectJSON(object json.RawMessage) *string {
 	return &s
 }
 
-// changesJSON is the audit of a write; nil when it changed nothing. The most
-// usual operation is left out.
+// changesJSON is the audit of a write; nil when it changed nothing.
 func changesJSON(changes []contact.Change) *string {
 	if len(changes) == 0 {
 		return nil
 	}
-	short := make([]contact.Change, len(changes))
-	copy(short, changes)
-	for i := range short {
-		if short[i].Op == contact.OpSet {
-			short[i].Op = ""
-		}
-	}
-	return jsonText(short)
+	s := string(contact.AppendChanges(nil, changes))
+	return &s
 }
 
 // skipsJSON are the members that a write left out on purpose; nil for none.
