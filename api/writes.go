@@ -166,22 +166,42 @@ func (s *Server) retryWrite(ctx context.Context, x *exchange) error {
 		return err
 	}
 	ref := contact.WriteRef{Account: x.account(), ID: id}
-	w, err := s.claimRetry(ctx, ref)
-	if err != nil {
-		return err
+	w, receipt, err := s.Retry(ctx, ref, Retry{
+		Force: force, Actor: x.key.ID.String(), TraceParent: traceParent(x.Header),
+	})
+	if w != nil {
+		s.metrics.countAccept(x, receipt, err)
 	}
-	w.Force, w.Actor, w.TraceParent = force, x.key.ID.String(), traceParent(x.Header)
-	if force {
-		// What the client once expected of the contact is what failed.
-		w.IfMatch = nil
-	}
-	receipt, err := s.append(ctx, w)
-	s.metrics.countAccept(x, receipt, err)
 	if err != nil {
 		return err
 	}
 	x.writeID = receipt.WriteID
 	return x.queued(accepted{ref: w.Ref(), kind: w.Kind, receipt: receipt})
+}
+
+// Retry says how a failed write is to be sent again.
+type Retry struct {
+	// Force sends every field, changed since or not.
+	Force bool
+	// Actor is who asks for it; TraceParent is the trace of the request.
+	Actor, TraceParent string
+}
+
+// Retry appends a failed write again: for the route and for operators alike.
+// Its errors are those that a client is answered with. The write is nil unless
+// it got as far as the append.
+func (s *Server) Retry(ctx context.Context, ref contact.WriteRef, how Retry) (*contact.Write, contact.Receipt, error) {
+	w, err := s.claimRetry(ctx, ref)
+	if err != nil {
+		return nil, contact.Receipt{}, err
+	}
+	w.Force, w.Actor, w.TraceParent = how.Force, how.Actor, how.TraceParent
+	if how.Force {
+		// What the client once expected of the contact is what failed.
+		w.IfMatch = nil
+	}
+	receipt, err := s.append(ctx, w)
+	return w, receipt, err
 }
 
 // readForce reads the optional body of a retry.
