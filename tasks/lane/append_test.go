@@ -8,11 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-	"github.com/redis/go-redis/v9"
-
 	"patchlane/tasks/contact"
 	"patchlane/tasks/lane"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
 )
 
 // What was acknowledged before something else was sent stands before it, and
@@ -428,5 +428,61 @@ func TestBorn(t *testing.T) {
 		if born, err := b.lanes.Born(t.Context(), ref); born || err != nil {
 			t.Errorf("born = %v, %v after its %s was applied", born, err, kind)
 		}
+	}
+}
+
+func TestReplay(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	a := b.appender(t)
+	ref := newRef()
+	first := write(t, b, to(ref), keyed("k", "body"))
+	if _, found, err := b.lanes.Replay(t.Context(), first); found || err != nil {
+		t.Fatalf("replay = %v, %v before the append", found, err)
+	}
+	want := mustAppend(t, a, first)
+	got, found, err := b.lanes.Replay(t.Context(), write(t, b, to(ref), keyed("k", "body")))
+	if err != nil || !found || !got.Replayed || got.WriteID != want.WriteID || !got.AcceptedAt.Equal(want.AcceptedAt) {
+		t.Errorf("replay = %+v, %v, %v; want %+v", got, found, err, want)
+	}
+	_, _, err = b.lanes.Replay(t.Context(), write(t, b, to(ref), keyed("k", "other")))
+	wantCode(t, err, contact.CodeKeyReused)
+	if _, found, err := b.lanes.Replay(t.Context(), write(t, b, to(ref))); found || err != nil {
+		t.Errorf("replay without key = %v, %v", found, err)
+	}
+	if n := len(b.all(t)); n != 1 {
+		t.Errorf("%d entries, want 1", n)
+	}
+}
+
+func TestAppendAll(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *lane.Config) { c.Limit, c.Share = 600, 1 })
+	a := b.appender(t)
+	ref := newRef()
+	writes := make([]*contact.Write, 700) // more than one call
+	for i := range writes {
+		writes[i] = write(t, b, to(ref))
+	}
+	writes[3].ID = uuid.New()
+	receipts, errs := a.AppendAll(t.Context(), writes)
+	wantCode(t, errs[3], contact.CodeInternal)
+	entries := b.all(t)
+	if len(entries) != 600 {
+		t.Fatalf("%d entries, want 600", len(entries))
+	}
+	at := 0
+	for i, w := range writes {
+		if i == 3 {
+			continue
+		}
+		if at == len(entries) {
+			wantCode(t, errs[i], contact.CodeOverloaded)
+			continue
+		}
+		if errs[i] != nil || receipts[i].WriteID != w.ID || entries[at].ID != w.ID {
+			t.Fatalf("row %d: %v, entry %s, want %s", i, errs[i], entries[at].ID, w.ID)
+		}
+		at++
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"patchlane/tasks/contact"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // maxAcceptedAt is the first microsecond of the year 10000: no later time can
@@ -110,7 +110,7 @@ func (l *Lanes) Trim(ctx context.Context, lane contact.Lane, applied []contact.E
 	args := make([]any, 0, 3*len(applied))
 	for i := len(applied) - 1; i >= 0; i-- {
 		e := &applied[i]
-		args = append(args, e.Offset.String(), standsAs(e), after(e.Offset))
+		args = append(args, e.String(), standsAs(e), after(e.Offset))
 	}
 	if err := l.run(ctx, l.scripts.trim, lane, args...).Err(); err != nil {
 		return fmt.Errorf("trim lane %s: %w", lane, err)

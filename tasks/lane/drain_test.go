@@ -6,34 +6,34 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"patchlane/tasks/contact"
 	"patchlane/tasks/lane"
+
+	"github.com/redis/go-redis/v9"
 )
 
-func (b *bundle) enter(t testing.TB, gen int64, token string) bool {
-	t.Helper()
-	ok, err := b.lanes.Enter(t.Context(), only, gen, token)
+func (b *bundle) enter(tb testing.TB, gen int64, token string) bool {
+	tb.Helper()
+	ok, err := b.lanes.Enter(tb.Context(), only, gen, token)
 	if err != nil {
-		t.Fatalf("enter: %v", err)
+		tb.Fatalf("enter: %v", err)
 	}
 	return ok
 }
 
-func (b *bundle) leave(t testing.TB, token string, pause time.Duration) int64 {
-	t.Helper()
-	next, err := b.lanes.Leave(t.Context(), only, token, pause)
+func (b *bundle) leave(tb testing.TB, token string, pause time.Duration) int64 {
+	tb.Helper()
+	next, err := b.lanes.Leave(tb.Context(), only, token, pause)
 	if err != nil {
-		t.Fatalf("leave: %v", err)
+		tb.Fatalf("leave: %v", err)
 	}
 	return next
 }
 
-func (b *bundle) trim(t testing.TB, applied []contact.Entry) {
-	t.Helper()
-	if err := b.lanes.Trim(t.Context(), only, applied); err != nil {
-		t.Fatalf("trim: %v", err)
+func (b *bundle) trim(tb testing.TB, applied []contact.Entry) {
+	tb.Helper()
+	if err := b.lanes.Trim(tb.Context(), only, applied); err != nil {
+		tb.Fatalf("trim: %v", err)
 	}
 }
 

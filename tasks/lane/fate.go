@@ -8,9 +8,9 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"patchlane/tasks/contact"
+
+	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -123,7 +123,10 @@ func (a *Appender) answer(r *request, s string, b backlog) (contact.Receipt, err
 		}
 		return contact.Receipt{WriteID: r.write.ID, AcceptedAt: at}, nil
 	case 'K':
-		return replay(r, rest)
+		if r.write.Idempotency == nil {
+			return contact.Receipt{}, fateUnknown(errors.New("append: replay of an entry without key"))
+		}
+		return readIdem(rest, r.write.Idempotency.Body)
 	case 'L':
 		return contact.Receipt{}, overloaded("The queue of this contact is full.",
 			b.retryAfter(b.length, int64(a.lanes.cfg.Limit)))
@@ -135,27 +138,6 @@ func (a *Appender) answer(r *request, s string, b backlog) (contact.Receipt, err
 	default:
 		return contact.Receipt{}, fateUnknown(fmt.Errorf("append: answer of kind %q", s[0]))
 	}
-}
-
-// replay answers an entry whose key stands for an earlier write.
-func replay(r *request, known string) (contact.Receipt, error) {
-	if len(known) <= 48 || r.write.Idempotency == nil {
-		return contact.Receipt{}, fateUnknown(errors.New("append: unreadable idempotency record"))
-	}
-	if known[16:48] != string(r.write.Idempotency.Body[:]) {
-		return contact.Receipt{}, &contact.Error{
-			Code:    contact.CodeKeyReused,
-			Message: "The Idempotency-Key was used for another request.",
-			Fix:     "Use a new Idempotency-Key for a new request.",
-		}
-	}
-	at, err := parseMicros(known[48:])
-	if err != nil {
-		return contact.Receipt{}, fateUnknown(err)
-	}
-	receipt := contact.Receipt{AcceptedAt: at, Replayed: true}
-	copy(receipt.WriteID[:], known[:16])
-	return receipt, nil
 }
 
 func parseMicros(s string) (time.Time, error) {

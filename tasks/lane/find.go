@@ -6,9 +6,9 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/google/uuid"
-
 	"patchlane/tasks/contact"
+
+	"github.com/google/uuid"
 )
 
 const (

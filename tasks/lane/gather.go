@@ -4,9 +4,9 @@ import (
 	"context"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"patchlane/tasks/contact"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // call is one run of the append script: some requests of one lane.
@@ -115,7 +115,7 @@ func (a *Appender) fly(ctx context.Context, calls []*call) {
 	for c, err := range lost {
 		a.tasks.Go(func() { a.settle(ctx, c, err) })
 	}
-	var nodes []func()
+	nodes := make([]func(), 0, len(byNode))
 	for node, calls := range byNode {
 		nodes = append(nodes, func() { a.send(ctx, node, calls) })
 	}

@@ -5,9 +5,9 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 
-	"github.com/google/uuid"
-
 	"patchlane/tasks/contact"
+
+	"github.com/google/uuid"
 )
 
 // tag is the Redis Cluster hash tag that puts all keys of a lane in one slot.

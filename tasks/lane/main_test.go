@@ -7,13 +7,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
-
 	"patchlane/tasks/contact"
 	"patchlane/tasks/lane"
 	"patchlane/tasks/lane/lanetest"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,13 +28,13 @@ type bundle struct {
 	bell  *bell
 }
 
-func setup(t testing.TB, change ...func(*lane.Config)) *bundle {
-	t.Helper()
-	return setupOn(t, lanetest.New(t), change...)
+func setup(tb testing.TB, change ...func(*lane.Config)) *bundle {
+	tb.Helper()
+	return setupOn(tb, lanetest.New(tb), change...)
 }
 
-func setupOn(t testing.TB, rdb redis.UniversalClient, change ...func(*lane.Config)) *bundle {
-	t.Helper()
+func setupOn(tb testing.TB, rdb redis.UniversalClient, change ...func(*lane.Config)) *bundle {
+	tb.Helper()
 	cfg := lane.Config{Counts: contact.LaneCounts{Contact: 1}}
 	for _, f := range change {
 		f(&cfg)
@@ -43,39 +43,39 @@ func setupOn(t testing.TB, rdb redis.UniversalClient, change ...func(*lane.Confi
 }
 
 // appender starts an appender that ends with the test.
-func (b *bundle) appender(t testing.TB, change ...func(*lane.AppenderConfig)) *lane.Appender {
-	t.Helper()
+func (b *bundle) appender(tb testing.TB, change ...func(*lane.AppenderConfig)) *lane.Appender {
+	tb.Helper()
 	cfg := lane.AppenderConfig{Ring: b.bell.ring}
 	for _, f := range change {
 		f(&cfg)
 	}
 	a := lane.NewAppender(b.lanes, cfg)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+	tb.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), 10*time.Second)
 		defer cancel()
 		if err := a.Close(ctx); err != nil {
-			t.Errorf("close appender: %v", err)
+			tb.Errorf("close appender: %v", err)
 		}
 	})
 	return a
 }
 
 // all reads the whole lane.
-func (b *bundle) all(t testing.TB) []contact.Entry {
-	t.Helper()
-	entries, err := b.lanes.Read(t.Context(), only, 1_000_000, 0)
+func (b *bundle) all(tb testing.TB) []contact.Entry {
+	tb.Helper()
+	entries, err := b.lanes.Read(tb.Context(), only, 1_000_000, 0)
 	if err != nil {
-		t.Fatalf("read lane: %v", err)
+		tb.Fatalf("read lane: %v", err)
 	}
 	return entries
 }
 
 // stat describes the lane.
-func (b *bundle) stat(t testing.TB) lane.Stat {
-	t.Helper()
-	stats, err := b.lanes.Stats(t.Context())
+func (b *bundle) stat(tb testing.TB) lane.Stat {
+	tb.Helper()
+	stats, err := b.lanes.Stats(tb.Context())
 	if err != nil {
-		t.Fatalf("stats: %v", err)
+		tb.Fatalf("stats: %v", err)
 	}
 	return stats[0]
 }
@@ -100,8 +100,8 @@ func (b *bell) rung() []int64 {
 }
 
 // write makes a write to a contact of its own.
-func write(t testing.TB, b *bundle, change ...func(*contact.Write)) *contact.Write {
-	t.Helper()
+func write(tb testing.TB, b *bundle, change ...func(*contact.Write)) *contact.Write {
+	tb.Helper()
 	w := &contact.Write{
 		Account: uuid.New(),
 		Contact: uuid.New(),
@@ -114,7 +114,7 @@ func write(t testing.TB, b *bundle, change ...func(*contact.Write)) *contact.Wri
 	}
 	id, err := contact.NewWriteID(time.Now(), b.lanes.Lane(w.Contact))
 	if err != nil {
-		t.Fatalf("mint id: %v", err)
+		tb.Fatalf("mint id: %v", err)
 	}
 	w.ID = id
 	return w
@@ -136,37 +136,35 @@ func to(ref contact.Ref) func(*contact.Write) {
 
 func newRef() contact.Ref { return contact.Ref{Account: uuid.New(), ID: uuid.New()} }
 
-func mustAppend(t testing.TB, a *lane.Appender, w *contact.Write) contact.Receipt {
-	t.Helper()
-	r, err := a.Append(t.Context(), w)
+func mustAppend(tb testing.TB, a *lane.Appender, w *contact.Write) contact.Receipt {
+	tb.Helper()
+	r, err := a.Append(tb.Context(), w)
 	if err != nil {
-		t.Fatalf("append: %v", err)
+		tb.Fatalf("append: %v", err)
 	}
 	return r
 }
 
-func wantCode(t testing.TB, err error, code contact.Code) *contact.Error {
-	t.Helper()
-	if contact.CodeOf(err) != code {
-		t.Fatalf("error = %v, want code %s", err, code)
-	}
+// wantCode returns the error for a closer look.
+func wantCode(tb testing.TB, err error, code contact.Code) contact.Error {
+	tb.Helper()
 	e, _ := err.(*contact.Error) //nolint:errorlint // the package promises the type itself
-	if e == nil {
-		t.Fatalf("error %v is a %T, want *contact.Error", err, err)
+	if e == nil || e.Code != code {
+		tb.Fatalf("error = %v, want code %s", err, code)
 	}
-	return e
+	return *e
 }
 
 // eventually waits until a condition holds.
-func eventually(t testing.TB, what string, within time.Duration, holds func() bool) {
-	t.Helper()
+func eventually(tb testing.TB, what string, within time.Duration, holds func() bool) {
+	tb.Helper()
 	deadline := time.After(within)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !holds() {
 		select {
 		case <-deadline:
-			t.Fatalf("not within %v: %s", within, what)
+			tb.Fatalf("not within %v: %s", within, what)
 		case <-tick.C:
 		}
 	}

@@ -5,16 +5,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-	"pgregory.net/rapid"
-
 	"patchlane/tasks/contact"
 	"patchlane/tasks/lane"
+
+	"github.com/google/uuid"
+	"pgregory.net/rapid"
 )
 
 // machine compares a lane with a model of it. Leases and claims end only when
 // the model says so: their time is set anew before each step.
 type machine struct {
+	t     *testing.T
 	b     *bundle
 	a     *lane.Appender
 	ref   contact.Ref
@@ -36,30 +37,30 @@ func TestModel(t *testing.T) {
 	a := b.appender(t, func(c *lane.AppenderConfig) { c.Ring = nil })
 	rapid.Check(t, func(rt *rapid.T) {
 		b.rdb.FlushDB(t.Context())
-		m := &machine{b: b, a: a, ref: newRef(), limit: 12, keys: map[string]uuid.UUID{}}
+		m := &machine{t: t, b: b, a: a, ref: newRef(), limit: 12, keys: map[string]uuid.UUID{}}
 		rt.Repeat(map[string]func(*rapid.T){
-			"append":       func(rt *rapid.T) { m.append(rt, t) },
-			"enter":        func(rt *rapid.T) { m.enter(rt, t) },
-			"renew":        func(rt *rapid.T) { m.renew(rt, t) },
-			"trim":         func(rt *rapid.T) { m.trim(rt, t) },
-			"leave":        func(rt *rapid.T) { m.leave(rt, t) },
-			"sweep":        func(rt *rapid.T) { m.sweep(rt, t) },
+			"append":       m.append,
+			"enter":        m.enter,
+			"renew":        m.renew,
+			"trim":         m.trim,
+			"leave":        m.leave,
+			"sweep":        m.sweep,
 			"lease ends":   func(*rapid.T) { b.rdb.Del(t.Context(), "{c000}:owner"); m.owner = "" },
 			"claim ends":   func(*rapid.T) { b.rdb.Del(t.Context(), "{c000}:claim"); m.claim = "" },
 			"process dies": func(*rapid.T) { m.b = setupOn(t, b.rdb, func(c *lane.Config) { c.Limit, c.Share = 12, 1 }) },
-			"":             func(rt *rapid.T) { m.check(rt, t) },
+			"":             m.check,
 		})
 	})
 }
 
-func (m *machine) append(rt *rapid.T, t *testing.T) {
+func (m *machine) append(rt *rapid.T) {
 	kind := rapid.SampledFrom([]contact.Kind{contact.KindPatch, contact.KindCreate}).Draw(rt, "kind")
 	key := rapid.SampledFrom([]string{"", "", "x", "y"}).Draw(rt, "key")
-	w := write(t, m.b, to(m.ref), func(w *contact.Write) { w.Kind = kind })
+	w := write(m.t, m.b, to(m.ref), func(w *contact.Write) { w.Kind = kind })
 	if key != "" {
 		keyed(key, "body")(w)
 	}
-	r, err := m.a.Append(t.Context(), w)
+	r, err := m.a.Append(m.t.Context(), w)
 	known, replayed := m.keys[key]
 	switch {
 	case replayed:
@@ -88,10 +89,10 @@ func (m *machine) append(rt *rapid.T, t *testing.T) {
 	}
 }
 
-func (m *machine) enter(rt *rapid.T, t *testing.T) {
+func (m *machine) enter(rt *rapid.T) {
 	gen := rapid.Int64Range(max(m.gen-2, 1), m.gen+1).Draw(rt, "gen")
 	token := rapid.SampledFrom([]string{"one", "two"}).Draw(rt, "token")
-	got, err := m.b.lanes.Enter(t.Context(), only, gen, token)
+	got, err := m.b.lanes.Enter(m.t.Context(), only, gen, token)
 	if err != nil {
 		rt.Fatalf("enter: %v", err)
 	}
@@ -104,19 +105,19 @@ func (m *machine) enter(rt *rapid.T, t *testing.T) {
 	}
 }
 
-func (m *machine) renew(rt *rapid.T, t *testing.T) {
-	got, err := m.b.lanes.Renew(t.Context(), only, "one")
+func (m *machine) renew(rt *rapid.T) {
+	got, err := m.b.lanes.Renew(m.t.Context(), only, "one")
 	if err != nil || got != (m.owner == "one") {
 		rt.Fatalf("renew = %v, %v with owner %q", got, err, m.owner)
 	}
 }
 
 // trim trims a head of the lane, once or twice.
-func (m *machine) trim(rt *rapid.T, t *testing.T) {
+func (m *machine) trim(rt *rapid.T) {
 	n := rapid.IntRange(0, len(m.entries)).Draw(rt, "entries")
-	head := m.b.all(t)[:n]
+	head := m.b.all(m.t)[:n]
 	for range rapid.IntRange(1, 2).Draw(rt, "times") {
-		if err := m.b.lanes.Trim(t.Context(), only, head); err != nil {
+		if err := m.b.lanes.Trim(m.t.Context(), only, head); err != nil {
 			rt.Fatalf("trim: %v", err)
 		}
 	}
@@ -129,10 +130,10 @@ func (m *machine) trim(rt *rapid.T, t *testing.T) {
 	m.trimmed += int64(n)
 }
 
-func (m *machine) leave(rt *rapid.T, t *testing.T) {
+func (m *machine) leave(rt *rapid.T) {
 	token := rapid.SampledFrom([]string{"one", "two"}).Draw(rt, "token")
 	pause := rapid.SampledFrom([]time.Duration{0, time.Second}).Draw(rt, "pause")
-	next, err := m.b.lanes.Leave(t.Context(), only, token, pause)
+	next, err := m.b.lanes.Leave(m.t.Context(), only, token, pause)
 	if err != nil {
 		rt.Fatalf("leave: %v", err)
 	}
@@ -152,8 +153,8 @@ func (m *machine) leave(rt *rapid.T, t *testing.T) {
 	}
 }
 
-func (m *machine) sweep(rt *rapid.T, t *testing.T) {
-	stalled, err := m.b.lanes.Sweep(t.Context())
+func (m *machine) sweep(rt *rapid.T) {
+	stalled, err := m.b.lanes.Sweep(m.t.Context())
 	if err != nil {
 		rt.Fatalf("sweep: %v", err)
 	}
@@ -168,11 +169,11 @@ func (m *machine) sweep(rt *rapid.T, t *testing.T) {
 }
 
 // check compares everything, and sets the times anew.
-func (m *machine) check(rt *rapid.T, t *testing.T) {
-	ctx := t.Context()
+func (m *machine) check(rt *rapid.T) {
+	ctx := m.t.Context()
 	m.b.rdb.PExpire(ctx, "{c000}:owner", lane.OwnerTTL)
 	m.b.rdb.PExpire(ctx, "{c000}:claim", lane.ClaimTTL)
-	s := m.b.stat(t)
+	s := m.b.stat(m.t)
 	want := lane.Stat{
 		Lane: only, Depth: int64(len(m.entries)), Oldest: s.Oldest, Owner: m.owner,
 		Generation: m.gen, Served: m.served, Trimmed: m.trimmed,
@@ -180,8 +181,8 @@ func (m *machine) check(rt *rapid.T, t *testing.T) {
 	if s != want {
 		rt.Fatalf("stat = %+v, want %+v", s, want)
 	}
-	var got []uuid.UUID
-	for _, e := range m.b.all(t) {
+	got := make([]uuid.UUID, 0, len(m.entries))
+	for _, e := range m.b.all(m.t) {
 		got = append(got, e.ID)
 	}
 	if fmt.Sprint(got) != fmt.Sprint(m.entries) {

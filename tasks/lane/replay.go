@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"time"
-
-	"github.com/google/uuid"
-	"github.com/redis/go-redis/v9"
 
 	"patchlane/tasks/contact"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // idemHead is the length of the write id and body hash at the head of what an
@@ -34,23 +31,32 @@ func (l *Lanes) Replay(ctx context.Context, w *contact.Write) (contact.Receipt, 
 	if err != nil {
 		return contact.Receipt{}, false, unavailable(fmt.Errorf("look up idempotency key: %w", err))
 	}
-	if len(value) <= idemHead {
-		return contact.Receipt{}, false, unavailable(fmt.Errorf("look up idempotency key: %d bytes", len(value)))
+	receipt, err := readIdem(string(value), w.Idempotency.Body)
+	if err != nil {
+		return contact.Receipt{}, false, err
 	}
-	if [32]byte(value[16:idemHead]) != w.Idempotency.Body {
-		return contact.Receipt{}, false, &contact.Error{
+	return receipt, true, nil
+}
+
+// readIdem makes the receipt of the write that an idempotency key stands for,
+// unless that write had another body.
+func readIdem(value string, body [32]byte) (contact.Receipt, error) {
+	if len(value) <= idemHead {
+		return contact.Receipt{}, unavailable(
+			fmt.Errorf("read idempotency record: %d bytes", len(value)))
+	}
+	if value[16:idemHead] != string(body[:]) {
+		return contact.Receipt{}, &contact.Error{
 			Code:    contact.CodeKeyReused,
-			Message: "The idempotency key was used with another body.",
+			Message: "The Idempotency-Key was used with another body.",
 			Fix:     "Send a new Idempotency-Key for a new body.",
 		}
 	}
-	micros, err := strconv.ParseInt(string(value[idemHead:]), 10, 64)
+	at, err := parseMicros(value[idemHead:])
 	if err != nil {
-		return contact.Receipt{}, false, unavailable(fmt.Errorf("look up idempotency key: %w", err))
+		return contact.Receipt{}, unavailable(fmt.Errorf("read idempotency record: %w", err))
 	}
-	return contact.Receipt{
-		WriteID:    uuid.UUID(value[:16]),
-		AcceptedAt: time.UnixMicro(micros).UTC(),
-		Replayed:   true,
-	}, true, nil
+	receipt := contact.Receipt{AcceptedAt: at, Replayed: true}
+	copy(receipt.WriteID[:], value)
+	return receipt, nil
 }

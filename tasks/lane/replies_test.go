@@ -6,10 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
 	"patchlane/tasks/contact"
 	"patchlane/tasks/lane"
+
+	"github.com/google/uuid"
 )
 
 // hear runs replies until the test ends, and returns when they are subscribed.
@@ -60,7 +60,7 @@ func TestReplies(t *testing.T) {
 	b := setup(t)
 	r := hear(t, b, "one")
 	batch := make([]contact.Outcome, 5) // more than one message
-	var heard []<-chan contact.Outcome
+	heard := make([]<-chan contact.Outcome, 0, len(batch)+1)
 	for i := range batch {
 		batch[i] = outcome(400_000)
 		ch, cancel := r.Expect(batch[i].WriteID)
@@ -69,6 +69,7 @@ func TestReplies(t *testing.T) {
 	}
 	again, cancel := r.Expect(batch[0].WriteID) // a second waiter of one write
 	defer cancel()
+	heard = append(heard, again)
 	gone, cancelGone := r.Expect(batch[1].WriteID)
 	cancelGone()
 	cancelGone()
@@ -78,7 +79,7 @@ func TestReplies(t *testing.T) {
 	if err := b.lanes.Publish(t.Context(), "one", batch); err != nil { // nobody reads the second
 		t.Fatalf("publish: %v", err)
 	}
-	for i, ch := range append(heard, again) {
+	for i, ch := range heard {
 		o := receive(t, ch)
 		if want := batch[i%len(batch)]; o.WriteID != want.WriteID || len(o.Changes) != 1 {
 			t.Errorf("reply %d is %s, want %s", i, o.WriteID, want.WriteID)

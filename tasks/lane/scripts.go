@@ -184,13 +184,14 @@ const readSource = `
 local most, budget, bytes, from = tonumber(ARGV[1]), tonumber(ARGV[2]), 0, '-'
 local out = {}
 while #out < most and bytes < budget do
-	local chunk = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', math.min(16, most - #out))
-	if #chunk == 0 then break end
+	local asked = math.min(16, most - #out)
+	local chunk = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', asked)
 	for _, entry in ipairs(chunk) do
 		for _, v in ipairs(entry[2]) do bytes = bytes + #v end
 		if #out > 0 and bytes > budget then return out end
 		out[#out + 1] = entry
 	end
+	if #chunk < asked then break end
 	from = '(' .. chunk[#chunk][1]
 end
 return out

@@ -44,7 +44,7 @@ while from do
 			end
 		end
 	end
-	from = #chunk == 64 and '(' .. chunk[64][1] or nil
+	from = chunk[64] and chunk[64][1] ~= last and '(' .. chunk[64][1] or nil
 end
 local removed
 if after == '' then

@@ -6,21 +6,21 @@ import (
 	"testing"
 	"time"
 
+	"patchlane/tasks/contact"
+	"patchlane/tasks/lane"
+	"patchlane/tasks/lane/lanetest"
+
 	"github.com/alicebob/miniredis/v2"
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
-
-	"patchlane/tasks/contact"
-	"patchlane/tasks/lane"
-	"patchlane/tasks/lane/lanetest"
 )
 
-func (b *bundle) sweep(t testing.TB) []lane.Stalled {
-	t.Helper()
-	stalled, err := b.lanes.Sweep(t.Context())
+func (b *bundle) sweep(tb testing.TB) []lane.Stalled {
+	tb.Helper()
+	stalled, err := b.lanes.Sweep(tb.Context())
 	if err != nil {
-		t.Fatalf("sweep: %v", err)
+		tb.Fatalf("sweep: %v", err)
 	}
 	return stalled
 }
@@ -156,10 +156,9 @@ func TestFind(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	a := b.appender(t)
-	var writes []*contact.Write
-	for range 1200 { // more than two chunks
-		w := write(t, b)
-		writes = append(writes, w)
+	writes := make([]*contact.Write, 1200) // more than two chunks
+	for i := range writes {
+		writes[i] = write(t, b)
 	}
 	errs := make(chan error, len(writes))
 	for _, w := range writes {
@@ -239,11 +238,11 @@ func TestStats(t *testing.T) {
 }
 
 // gather sums the gauges and counters of each name.
-func gather(t testing.TB, reg *prometheus.Registry) map[string]float64 {
-	t.Helper()
+func gather(tb testing.TB, reg *prometheus.Registry) map[string]float64 {
+	tb.Helper()
 	families, err := reg.Gather()
 	if err != nil {
-		t.Fatalf("gather: %v", err)
+		tb.Fatalf("gather: %v", err)
 	}
 	sums := map[string]float64{}
 	for _, f := range families {

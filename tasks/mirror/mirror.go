@@ -13,9 +13,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/redis/go-redis/v9"
-
 	"patchlane/tasks/contact"
+
+	"github.com/redis/go-redis/v9"
 )
 
 const lanesKey = "mirror:lanes"
@@ -93,11 +93,19 @@ func (m *Mirror) Key(ctx context.Context, hash [32]byte) (contact.Key, bool, err
 	if err != nil {
 		return contact.Key{}, false, fmt.Errorf("look up key: %w", err)
 	}
-	var k contact.Key
-	if len(record) == 0 || json.Unmarshal(record[1:], &k) != nil || k.Hash != hash {
-		return contact.Key{}, false, nil // unreadable is unknown: Postgres refills
+	k, readable := decode(record)
+	if !readable || k.Hash != hash {
+		return contact.Key{}, false, nil // Postgres knows
 	}
 	return k, true, nil
+}
+
+func decode(record []byte) (k contact.Key, readable bool) {
+	if len(record) == 0 {
+		return contact.Key{}, false
+	}
+	err := json.Unmarshal(record[1:], &k)
+	return k, err == nil
 }
 
 func encode(k contact.Key) (string, error) {
@@ -133,8 +141,8 @@ func (m *Mirror) Lanes(ctx context.Context) (contact.LaneCounts, bool, error) {
 		return contact.LaneCounts{}, false, fmt.Errorf("read lane counts: %w", err)
 	}
 	var c contact.LaneCounts
-	if err := json.Unmarshal(b, &c); err != nil || c.Contact < 1 {
-		return contact.LaneCounts{}, false, nil // unreadable is unknown
+	if err := json.Unmarshal(b, &c); err != nil {
+		return contact.LaneCounts{}, false, fmt.Errorf("read lane counts: %w", err)
 	}
-	return c, true, nil
+	return c, c.Contact > 0, nil
 }
