@@ -1,0 +1,64 @@
+# make alone says what there is.
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+GOLANGCI_LINT_VERSION := 2.15.0
+
+# A golangci-lint of the right version on PATH is used, else one is built into bin.
+lint_found := $(shell command -v golangci-lint 2>/dev/null)
+ifneq ($(lint_found),)
+lint_there := $(shell $(lint_found) version --short 2>/dev/null)
+endif
+ifeq ($(patsubst v%,%,$(lint_there)),$(GOLANGCI_LINT_VERSION))
+golangci_lint := $(lint_found)
+else
+golangci_lint := bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
+endif
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: deps ## show and check the whole promise on servers of its own, within a minute
+	go run ./cmd/patchlane demo
+
+.PHONY: dev
+dev: deps ## run Postgres, Redis, API and worker on this machine; data is kept in ./data
+	go run ./cmd/patchlane dev --data data
+
+.PHONY: test
+test: deps ## vet, and every test with the race detector on real servers
+	go vet ./...
+	go vet -tags faults ./...
+	go vet -tags nofence ./...
+	@mkdir -p bin
+	@echo 'go test -race ./...   (all of it: bin/test.log)'
+	@go test -race -v -timeout 10m ./... 2>&1 | tee bin/test.log | awk -f .ci/tests.awk
+
+.PHONY: lint
+lint: $(golangci_lint) ## linters, formatting, and a tidy go.mod
+	$(golangci_lint) run ./...
+	go mod tidy -diff
+
+.PHONY: fmt
+fmt: $(golangci_lint) ## format the code
+	$(golangci_lint) fmt ./...
+
+.PHONY: bench
+bench: deps ## run the Go benchmarks
+	go test -run '^$$' -bench . -benchmem -timeout 30m $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -r -n1 dirname | sort -u)
+
+.PHONY: build
+build: ## build bin/patchlane
+	CGO_ENABLED=0 go build -trimpath -o bin/patchlane ./cmd/patchlane
+
+.PHONY: deps
+deps: # install Postgres and Redis where they are missing
+	@deploy/deps.sh
+
+bin/golangci-lint-$(GOLANGCI_LINT_VERSION):
+	GOBIN=$(CURDIR)/bin CGO_ENABLED=0 go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(GOLANGCI_LINT_VERSION)
+	mv bin/golangci-lint $@
