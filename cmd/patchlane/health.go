@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/pprof"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"patchlane/api"
+)
+
+// probeTimeout bounds one question to a server of a readiness probe.
+const probeTimeout = time.Second
+
+// health answers whether work should be sent to this process.
+type health struct {
+	postgres func(context.Context) error
+	redis    func(context.Context) error
+	queue    *durability
+	// started: everything is wired. stopping: a stop has begun.
+	started, stopping atomic.Bool
+}
+
+// ready asks both servers at the same time. The answer names the one that is
+// away, and never why: it is public.
+func (h *health) ready(ctx context.Context) api.Readiness {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	r := api.Readiness{Durable: h.queue.durable(), Redis: "ok", Postgres: "ok"}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if h.postgres(ctx) != nil {
+			r.Postgres = "away"
+		}
+	})
+	wg.Go(func() {
+		if h.redis(ctx) != nil {
+			r.Redis = "away"
+		}
+	})
+	wg.Wait()
+	r.Ready = h.started.Load() && !h.stopping.Load() && h.queue.usable() &&
+		r.Redis == "ok" && r.Postgres == "ok"
+	return r
+}
+
+// ServeHTTP answers /readyz.
+func (h *health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ready := h.ready(r.Context())
+	status := http.StatusOK
+	if !ready.Ready {
+		status = http.StatusServiceUnavailable
+	}
+	answer(w, status, ready)
+}
+
+// live answers /livez: the process runs, whatever is away.
+func live(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, map[string]string{"status": "live"})
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	// A client that went away is no concern of a probe.
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+// opsHandler is what the ops listener serves: for operators, not for clients.
+func opsHandler(h *health, metrics prometheus.Gatherer) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", live)
+	mux.Handle("GET /readyz", h)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{
+		// One collector that cannot reach its server costs its own figures only.
+		ErrorHandling: promhttp.ContinueOnError,
+		Timeout:       10 * time.Second,
+	}))
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", http.NotFound) // The command line may hold a password.
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+// gate is the public surface. Until the real one is built it says that the
+// process lives and is not ready; the port is open from the first moment on.
+type gate struct {
+	health *health
+	real   atomic.Pointer[http.Handler]
+}
+
+// open puts the real surface behind the gate.
+func (g *gate) open(h http.Handler) { g.real.Store(&h) }
+
+// ServeHTTP forwards, or answers for a process that is still starting.
+func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h := g.real.Load(); h != nil {
+		if g.health.stopping.Load() {
+			// The client's next request goes to another replica.
+			w.Header().Set("Connection", "close")
+		}
+		(*h).ServeHTTP(w, r)
+		return
+	}
+	switch r.URL.Path {
+	case "/livez":
+		live(w, r)
+	case "/readyz":
+		g.health.ServeHTTP(w, r)
+	default:
+		w.Header().Set("Retry-After", "1")
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write([]byte(startingProblem))
+	}
+}
+
+// startingProblem is the answer to every request before the lanes are known.
+const startingProblem = `{"type":"about:blank","title":"Service Unavailable","status":503,"code":"store_unavailable",` +
+	`"detail":"The service is starting: it does not know its lanes yet.","fix":"Send the same request again after the time in Retry-After.","errors":[]}` + "\n"
