@@ -11,7 +11,8 @@ import (
 // sweeper finds lanes that nobody drains, and streams that fell back.
 type sweeper interface {
 	// Sweep looks at every lane once and returns those with entries and
-	// without a drain, each with a generation to ring for.
+	// without a drain, each with a generation to ring for. With an error come
+	// those that it found before.
 	Sweep(ctx context.Context) ([]contact.Stalled, error)
 	// Raise lifts the streams whose last id lies behind an offset and returns
 	// their lanes. It never lowers a stream and never removes an entry.
@@ -56,36 +57,42 @@ func newSweep(o Options, m *metrics, d *drains, f *inflight) *sweep {
 }
 
 // run sweeps each second until ctx ends.
-func (s *sweep) run(ctx context.Context, queues unpauser) {
+func (s *sweep) run(ctx context.Context) { everySecond(ctx, s.once) }
+
+// watchQueues looks after asynq's queues each second until ctx ends. It is
+// apart from the sweep: asynq's inspector takes no deadline, and while Redis
+// does not answer it must not keep the lanes waiting too.
+func (s *sweep) watchQueues(ctx context.Context, queues unpauser) {
+	everySecond(ctx, func(ctx context.Context) { s.unpause(ctx, queues) })
+}
+
+func everySecond(ctx context.Context, do func(context.Context)) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
-	for {
-		s.once(ctx, queues)
+	for ctx.Err() == nil {
+		do(ctx)
 		select {
 		case <-ctx.Done():
-			return
 		case <-tick.C:
 		}
 	}
 }
 
-// once is one look: ring for stalled lanes or drain them, then the guard, then
-// the queues.
-func (s *sweep) once(ctx context.Context, queues unpauser) {
+// once is one look: ring for stalled lanes or drain them, then the guard.
+func (s *sweep) once(ctx context.Context) {
 	stalled, err := s.look(ctx)
+	for _, lane := range stalled {
+		s.serve(ctx, lane)
+	}
 	if err != nil {
-		// Whatever came back after this may have fallen back.
+		// A stream that comes back after this may have fallen back.
 		s.guarded = time.Time{}
 		if ctx.Err() == nil {
 			s.o.Logger.WarnContext(ctx, "lanes not swept", "err", err)
 		}
 		return
 	}
-	for _, lane := range stalled {
-		s.serve(ctx, lane)
-	}
 	s.guard(ctx)
-	s.unpause(ctx, queues)
 }
 
 func (s *sweep) look(ctx context.Context) ([]contact.Stalled, error) {

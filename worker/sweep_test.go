@@ -72,7 +72,7 @@ func TestSweepRingsForAStalledLane(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakes(3)
 		w := newSweeping(t, f, &net{stalled: []contact.Stalled{{Lane: testLane, Generation: 7, Looks: 1}}})
-		w.sweep.once(t.Context(), &queues{})
+		w.sweep.once(t.Context())
 		if !slices.Equal(f.rung, []int64{7}) || count(t, w.metrics.finds) != 1 || count(t, w.metrics.takeovers) != 0 {
 			t.Errorf("rang for %v, want generation 7 and no take-over", f.rung)
 		}
@@ -85,7 +85,7 @@ func TestSweepDrainsALaneThatNoRingHelps(t *testing.T) {
 		f := newFakes(3000)
 		f.takes = 500 * time.Millisecond
 		w := newSweeping(t, f, &net{stalled: []contact.Stalled{{Lane: testLane, Generation: 1, Looks: 3}}})
-		w.sweep.once(t.Context(), &queues{})
+		w.sweep.once(t.Context())
 		w.inflight.close()
 		f.allApplied(t, 3000)
 		if n := count(t, w.metrics.takeovers); n < 2 {
@@ -111,7 +111,7 @@ func TestSweepBoundsItsTakeOvers(t *testing.T) {
 			}
 			return nil
 		}
-		w.sweep.once(t.Context(), &queues{})
+		w.sweep.once(t.Context())
 		synctest.Wait()
 		if entered, rung := len(f.times("enter")), len(f.rung); entered != maxTakeovers || rung != 5 {
 			t.Errorf("drains %d lanes and rang for %d, want %d and 5", entered, rung, maxTakeovers)
@@ -126,7 +126,7 @@ func TestGuardRaisesStreams(t *testing.T) {
 		f, n := newFakes(0), &net{raised: []contact.Lane{testLane}}
 		w := newSweeping(t, f, n)
 		ctx, cancel := context.WithCancel(t.Context())
-		done := background(func() { w.sweep.run(ctx, &queues{}) })
+		done := background(func() { w.sweep.run(ctx) })
 		elapse(ctx, 11*time.Second+time.Millisecond)
 		cancel()
 		<-done
@@ -141,11 +141,11 @@ func TestGuardLooksAtOnceWhenRedisIsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, n := newFakes(0), &net{}
 		w := newSweeping(t, f, n)
-		w.sweep.once(t.Context(), &queues{})
+		w.sweep.once(t.Context())
 		n.err = errAway
-		w.sweep.once(t.Context(), &queues{})
+		w.sweep.once(t.Context())
 		n.err = nil
-		w.sweep.once(t.Context(), &queues{})
+		w.sweep.once(t.Context())
 		if n.raises != 2 {
 			t.Errorf("guarded %d times, want again as soon as Redis answered", n.raises)
 		}
@@ -158,11 +158,11 @@ func TestGuardWaitsForPostgres(t *testing.T) {
 		f, n := newFakes(0), &net{}
 		f.on = failFirst("offsets", 1)
 		w := newSweeping(t, f, n)
-		w.sweep.once(t.Context(), &queues{})
+		w.sweep.once(t.Context())
 		if n.raises != 0 {
 			t.Error("guarded without knowing the offsets")
 		}
-		w.sweep.once(t.Context(), &queues{})
+		w.sweep.once(t.Context())
 		if n.raises != 1 {
 			t.Errorf("guarded %d times, want at the next look", n.raises)
 		}
@@ -174,7 +174,7 @@ func TestSweepUnpausesOurQueues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newSweeping(t, newFakes(0), &net{})
 		q := &queues{paused: []string{tasks.QueueWrites, "somebody-else"}}
-		w.sweep.once(t.Context(), q)
+		w.sweep.unpause(t.Context(), q)
 		if !slices.Equal(q.paused, []string{"somebody-else"}) || count(t, w.metrics.unpaused) != 1 {
 			t.Errorf("left %v paused and counted %d, want only the queue of others", q.paused, count(t, w.metrics.unpaused))
 		}

@@ -173,7 +173,8 @@ func (w *Worker) Start(ctx context.Context) error {
 		return fmt.Errorf("start worker: %w", err)
 	}
 	w.server, w.cancel, w.inspector = server, cancel, asynq.NewInspector(w.o.Redis)
-	w.inflight.run(func() { w.sweep.run(running, w.inspector) })
+	w.inflight.run(func() { w.sweep.run(running) })
+	w.inflight.run(func() { w.sweep.watchQueues(running, w.inspector) })
 	return nil
 }
 
