@@ -1,0 +1,237 @@
+package signature
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"path"
+	"regexp"
+	"syscall"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+)
+
+// CertificateFetcher returns the PEM text of the certificate at a URL. It is
+// only called with URLs that certificateURL accepted, so that the last part of
+// the path is a plain file name. A certificate that is not there is an error
+// that wraps fs.ErrNotExist.
+type CertificateFetcher func(ctx context.Context, u *url.URL) ([]byte, error)
+
+const (
+	// maxCertificate bounds a certificate, in bytes of PEM.
+	maxCertificate = 64 << 10
+	// maxCertificates bounds the cache: somebody who knows a topic can name
+	// any number of certificates.
+	maxCertificates = 64
+	// keepCertificate and keepFailure are how long an answer is believed.
+	keepCertificate, keepFailure = 24 * time.Hour, 10 * time.Second
+	// snsTimeout bounds one request to SNS.
+	snsTimeout = 5 * time.Second
+)
+
+var (
+	snsHost = regexp.MustCompile(`^sns\.[a-z0-9-]{3,}\.amazonaws\.com(\.cn)?$`)
+	snsCert = regexp.MustCompile(`^/SimpleNotificationService-[0-9a-f]+\.pem$`)
+	snsName = regexp.MustCompile(`^sns(\.[a-z0-9-]{3,})?\.amazonaws\.com(\.cn)?$`)
+)
+
+// certificateURL reads the URL of a signing certificate; only the place where
+// SNS keeps its own is accepted, as whoever names the certificate signs.
+func certificateURL(raw string) (*url.URL, bool) {
+	u, ok := snsURL(raw)
+	if !ok || u.RawQuery != "" || u.ForceQuery || !snsCert.MatchString(u.EscapedPath()) {
+		return nil, false
+	}
+	return u, true
+}
+
+// snsURL reads a URL that MUST be at a host of SNS.
+func snsURL(raw string) (*url.URL, bool) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "https" || u.User != nil || u.Opaque != "" ||
+		u.Fragment != "" || !snsHost.MatchString(u.Host) {
+		return nil, false
+	}
+	return u, true
+}
+
+// CertDir looks certificates up in a directory, by file name: for machines
+// without internet. Links that lead out of the directory are not followed.
+func CertDir(dir string) CertificateFetcher {
+	return func(_ context.Context, u *url.URL) (raw []byte, err error) {
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			return nil, fmt.Errorf("open certificate directory: %w", err)
+		}
+		defer func() { err = errors.Join(err, root.Close()) }()
+		f, err := root.Open(path.Base(u.Path))
+		if err != nil {
+			return nil, fmt.Errorf("open certificate: %w", err)
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		return readCertificate(f)
+	}
+}
+
+// FirstOf asks one fetcher after the other, until one has the certificate.
+func FirstOf(fetchers ...CertificateFetcher) CertificateFetcher {
+	return func(ctx context.Context, u *url.URL) ([]byte, error) {
+		err := fmt.Errorf("find certificate: %w", fs.ErrNotExist)
+		for _, fetch := range fetchers {
+			var raw []byte
+			if raw, err = fetch(ctx, u); err == nil {
+				return raw, nil
+			}
+			if !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+		}
+		return nil, err
+	}
+}
+
+// HTTPSCertificates fetches certificates from SNS.
+func HTTPSCertificates(client *http.Client) CertificateFetcher {
+	return func(ctx context.Context, u *url.URL) (raw []byte, err error) {
+		ctx, cancel := context.WithTimeout(ctx, snsTimeout)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
+		if err != nil {
+			return nil, fmt.Errorf("build certificate request: %w", err)
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			return nil, fmt.Errorf("fetch certificate: %w", err)
+		}
+		defer func() { err = errors.Join(err, resp.Body.Close()) }()
+		if resp.StatusCode != http.StatusOK {
+			return nil, fmt.Errorf("fetch certificate: status %d", resp.StatusCode)
+		}
+		return readCertificate(resp.Body)
+	}
+}
+
+// readCertificate reads a PEM text of bounded size.
+func readCertificate(r io.Reader) ([]byte, error) {
+	raw, err := io.ReadAll(io.LimitReader(r, maxCertificate+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read certificate: %w", err)
+	case len(raw) > maxCertificate:
+		return nil, errors.New("read certificate: too large")
+	default:
+		return raw, nil
+	}
+}
+
+// NewSNSClient returns the client for certificates and subscriptions: no
+// redirects, no proxy, bounded in time, and no connection to an address that
+// is not public, whatever a name resolves to.
+func NewSNSClient() *http.Client {
+	dialer := &net.Dialer{Timeout: snsTimeout, Control: func(_, address string, _ syscall.RawConn) error {
+		peer, err := netip.ParseAddrPort(address)
+		if err != nil || !public(peer.Addr().Unmap()) {
+			return fmt.Errorf("dial %s: not a public address", address)
+		}
+		return nil
+	}}
+	return &http.Client{
+		Timeout: snsTimeout,
+		Transport: &http.Transport{
+			DialContext: dialer.DialContext, TLSHandshakeTimeout: snsTimeout,
+			ResponseHeaderTimeout: snsTimeout, MaxIdleConns: 4, IdleConnTimeout: time.Minute,
+			MaxResponseHeaderBytes: maxCertificate, ForceAttemptHTTP2: true,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// public tells whether an address is one of the internet.
+func public(a netip.Addr) bool {
+	shared := netip.MustParsePrefix("100.64.0.0/10")
+	return a.IsGlobalUnicast() && !a.IsPrivate() && !shared.Contains(a)
+}
+
+// certificates remembers what was fetched, and lets one request a URL fetch at
+// a time.
+type certificates struct {
+	fetch CertificateFetcher
+	cache *otter.Cache[string, fetched]
+}
+
+// fetched is a certificate, or why there is none.
+type fetched struct {
+	cert *x509.Certificate
+	err  error
+}
+
+// newCertificates returns an empty cache.
+func newCertificates(fetch CertificateFetcher) (*certificates, error) {
+	cache, err := otter.New(&otter.Options[string, fetched]{
+		MaximumSize: maxCertificates,
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[string, fetched]) time.Duration {
+			if e.Value.err != nil {
+				return keepFailure
+			}
+			return keepCertificate
+		}),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &certificates{fetch: fetch, cache: cache}, nil
+}
+
+// get returns the certificate at a URL of SNS. The fetch outlives the request
+// that asked first, as others wait for it; it is bounded on its own.
+func (c *certificates) get(ctx context.Context, u *url.URL) (*x509.Certificate, error) {
+	if c.fetch == nil {
+		return nil, fmt.Errorf("fetch certificate: no source: %w", ErrUnavailable)
+	}
+	load := func(ctx context.Context, _ string) (fetched, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*snsTimeout)
+		defer cancel()
+		raw, err := c.fetch(ctx, u)
+		if err != nil {
+			return fetched{err: err}, nil
+		}
+		cert, err := parseCertificate(raw)
+		return fetched{cert: cert, err: err}, nil
+	}
+	got, err := c.cache.Get(ctx, u.String(), otter.LoaderFunc[string, fetched](load))
+	if err == nil {
+		err = got.err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return got.cert, nil
+}
+
+// parseCertificate reads a certificate that MUST be made out to SNS.
+func parseCertificate(raw []byte) (*x509.Certificate, error) {
+	block, _ := pem.Decode(raw)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return nil, errors.New("parse certificate: no certificate in it")
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("parse certificate: %w", err)
+	}
+	for _, name := range append([]string{cert.Subject.CommonName}, cert.DNSNames...) {
+		if snsName.MatchString(name) {
+			return cert, nil
+		}
+	}
+	return nil, errors.New("parse certificate: not made out to SNS")
+}
