@@ -24,6 +24,8 @@ type attempt struct {
 	touches  []string // unique values that are taken or left
 	from     int      // where the write's changes begin
 	skipped  []Skip
+	// applied: the write is committed and counts as a version.
+	applied bool
 }
 
 // run does what the write's kind asks for. It returns an *Error when the write
@@ -194,15 +196,15 @@ func (a *attempt) notesAppend() error {
 // commit makes the attempt the state of the contact.
 func (a *attempt) commit() {
 	s := a.state
-	changed := len(a.changes) > a.from
+	a.applied = len(a.changes) > a.from || !s.exists
 	clocks := a.next.EmailConsent != s.cur.EmailConsent || a.next.SMSConsent != s.cur.SMSConsent
-	if !changed && !clocks && s.exists {
+	if !a.applied && !clocks {
 		return
 	}
 	if old, set := s.cur.Text[Notes], a.next.Text[Notes]; !sameText(old, set) {
 		s.notes, s.notesSet = nil, true
 	}
-	if changed || !s.exists {
+	if a.applied {
 		a.next.Version++
 		a.next.UpdatedAt = a.now
 	}
@@ -240,7 +242,7 @@ func (s *state) appendNotes(text string) {
 // report completes the outcome of a write that did not fail.
 func (a *attempt) report(o *Outcome) {
 	o.State, o.Version, o.Skipped = Unchanged, a.state.cur.Version, a.skipped
-	if n := len(a.changes); n > a.from {
+	if n := len(a.changes); a.applied {
 		o.State, o.Changes = Applied, a.changes[a.from:n:n]
 	}
 	if a.write.ReplyTo != "" {

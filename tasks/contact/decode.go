@@ -114,10 +114,10 @@ func (r *reader) texts(p *Patch) {
 func (r *reader) members(p *Patch) {
 	has := r.flags(patchEnd)
 	if has&patchFullName != 0 {
-		p.FullName = ptr(r.text())
+		p.FullName = new(r.text())
 	}
 	if has&patchNotesAppend != 0 {
-		p.NotesAppend = ptr(r.text())
+		p.NotesAppend = new(r.text())
 	}
 	if has&patchTags != 0 {
 		p.Tags = r.list()
@@ -138,17 +138,15 @@ func (r *reader) members(p *Patch) {
 		p.MetadataMerge = r.object()
 	}
 	if has&patchEmailConsent != 0 {
-		p.EmailUnsubscribed = ptr(has&patchEmailOut != 0)
+		p.EmailUnsubscribed = new(has&patchEmailOut != 0)
 	}
 	if has&patchSMSConsent != 0 {
-		p.SMSUnsubscribed = ptr(has&patchSMSOut != 0)
+		p.SMSUnsubscribed = new(has&patchSMSOut != 0)
 	}
 	if r.err == nil && p.has() != has {
 		r.fail(errForm) // a value without its presence
 	}
 }
-
-func ptr[T any](v T) *T { return &v }
 
 // uvarint reads a number in its shortest form.
 func (r *reader) uvarint() uint64 {

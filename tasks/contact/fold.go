@@ -125,18 +125,19 @@ func (f *folder) entry(e *Entry, first bool) (Outcome, error) {
 	}
 	a := attempt{folder: f, state: f.state(o.Ref), write: &e.Write, from: len(f.changes)}
 	a.next, a.objects = a.state.cur, a.state.objects
-	err := a.run()
-	if err != nil {
+	switch err := a.run(); {
+	case err == nil:
+		a.commit()
+		a.report(&o)
+		return o, nil
+	case errors.Is(err, errCut):
 		f.changes = f.changes[:a.from]
-		if !errors.Is(err, errCut) {
-			o.fail(err)
-			err = nil
-		}
-		return o, err
+		return o, errCut
+	default:
+		f.changes = f.changes[:a.from]
+		o.fail(err)
+		return o, nil
 	}
-	a.commit()
-	a.report(&o)
-	return o, nil
 }
 
 // state returns the contact of the batch that an entry is for.
@@ -179,8 +180,7 @@ func (s *state) write() {
 // fail records why a write failed.
 func (o *Outcome) fail(err error) {
 	o.State, o.Code, o.Message = Failed, CodeOf(err), ""
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		o.Message = e.Message
 	}
 }

@@ -79,7 +79,8 @@ func (v *validator) quickLinks(field string, value []byte, merge bool) {
 	badKey, badValue := false, false
 	for _, l := range links {
 		badKey = badKey || !isUUID(unquote(l.name))
-		badValue = badValue || !((merge && isNull(l.value)) || isQuickLink(l.value))
+		removes := merge && isNull(l.value)
+		badValue = badValue || (!removes && !isQuickLink(l.value))
 	}
 	if badKey {
 		v.add(field, ProblemInvalidFormat, "must have UUIDs as keys")

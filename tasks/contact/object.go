@@ -171,8 +171,8 @@ func mergeValue(old, patch []byte) []byte {
 	}
 	var target object
 	if len(old) > 0 {
-		// A target that is no object counts as an empty one.
-		target, _ = splitObject(old) //nolint:errcheck // RFC 7396, section 2
+		// RFC 7396, section 2: a target that is no object counts as an empty one.
+		target, _ = splitObject(old)
 	}
 	return target.with(target.mergeEdits(changes)).json()
 }

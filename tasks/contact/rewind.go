@@ -2,6 +2,7 @@ package contact
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 )
@@ -93,7 +94,7 @@ func (r *rewinder) undoTags(ch *Change) {
 	case OpAdd:
 		r.Tags, _ = removeTags(r.Tags, tagsOf(ch.New))
 	case OpRemove:
-		r.Tags = append(r.Tags[:len(r.Tags):len(r.Tags)], tagsOf(ch.Old)...)
+		r.Tags = append(slices.Clip(r.Tags), tagsOf(ch.Old)...)
 	default:
 		r.Tags = tagsOf(ch.Old)
 	}

@@ -63,12 +63,12 @@ func (p *Patch) Validate(r Rules) []FieldError {
 
 // ValidateCreate is Validate for a create, which must say who the contact is.
 func (p *Patch) ValidateCreate(r Rules) []FieldError {
+	problems := p.Validate(r)
 	identified := p.FullName != nil
 	for _, f := range []Field{Email, Phone, FirstName, LastName, ExternalID} {
 		s, _ := p.Text(f)
 		identified = identified || (s != nil && *s != "")
 	}
-	problems := p.Validate(r)
 	if !identified {
 		problems = append(problems, FieldError{
 			Field: "", Code: ProblemRequired,
