@@ -1,0 +1,261 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"patchlane/tasks/contact"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const secret = "pl_0123456789abcdefghijklmnop"
+
+// bench is one server in a world of its own.
+type bench struct {
+	*world
+	server *Server
+	key    contact.Key
+	log    *syncBuffer
+	reg    *prometheus.Registry
+}
+
+// setup makes a server, and a key with every scope.
+func setup(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{world: newWorld(), log: &syncBuffer{}, reg: prometheus.NewRegistry()}
+	b.key = b.addKey(secret, contact.Key{Account: uuid.New(), Scopes: contact.Scopes()})
+	b.server = b.newServer(t)
+	return b
+}
+
+// newServer makes another server in the same world, as a second process.
+func (b *bench) newServer(t *testing.T) *Server {
+	t.Helper()
+	s, err := New(Options{
+		Lanes:    contact.LaneCounts{Contact: 32, Address: 8},
+		Contacts: b, Ledger: b, Failed: b, Keys: keyTruth{b.world}, Mirror: keyCopy{b.world},
+		Appender: b, Lane: b, Replies: b,
+		Ready: func(context.Context) Readiness {
+			return Readiness{Ready: true, Durable: true, Redis: "ok", Postgres: "ok"}
+		},
+		Logger:     slog.New(slog.NewJSONHandler(b.log, nil)),
+		Registerer: b.reg,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// syncBuffer is a buffer that many goroutines may write.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// request is one call of the API; headers are "Name: value".
+type request struct {
+	method, path, body string
+	headers            []string
+	secret             string
+}
+
+// response is an answer that fits the specification.
+type response struct {
+	*http.Response
+	raw  []byte
+	json map[string]any
+}
+
+// do sends a request and holds request and reply against the specification.
+func (b *bench) do(t *testing.T, method, path, body string, headers ...string) response {
+	t.Helper()
+	return b.send(t, b.server, request{method, path, body, headers, secret})
+}
+
+func (b *bench) send(t *testing.T, s *Server, q request) response {
+	t.Helper()
+	r := httptest.NewRequest(q.method, q.path, strings.NewReader(q.body))
+	if q.secret != "" {
+		r.Header.Set("Authorization", "Bearer "+q.secret)
+	}
+	if q.body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for _, h := range q.headers {
+		name, value, _ := strings.Cut(h, ": ")
+		if value == "" {
+			r.Header.Del(name)
+		} else {
+			r.Header.Set(name, value)
+		}
+	}
+	checked := r.Clone(t.Context())
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, r)
+	a := response{Response: w.Result(), raw: w.Body.Bytes()}
+	if strings.Contains(a.Header.Get("Content-Type"), "json") {
+		if err := json.Unmarshal(a.raw, &a.json); err != nil {
+			t.Fatalf("%s %s: reply is no JSON: %s", q.method, q.path, a.raw)
+		}
+	}
+	conform(t, checked, q.body, a)
+	return a
+}
+
+// specified loads the specification once; kin-openapi checks 3.1 documents by
+// JSON Schema 2020-12.
+var specified = sync.OnceValues(func() (routers.Router, error) {
+	doc, err := openapi3.NewLoader().LoadFromData(specification)
+	if err != nil {
+		return nil, err
+	}
+	if err := doc.Validate(context.Background()); err != nil {
+		return nil, err
+	}
+	return gorillamux.NewRouter(doc)
+})
+
+// conform checks a reply against the specification, and the request of every
+// reply but 4xx, 5xx and 207: what was accepted must be specified. Replies on
+// paths and methods that are not specified must be 404 and 405.
+func conform(t *testing.T, r *http.Request, body string, a response) {
+	t.Helper()
+	router, err := specified()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.URL.Host, r.URL.Scheme = "", ""
+	method := r.Method
+	if method == http.MethodHead {
+		r.Method = http.MethodGet
+	}
+	route, params, err := router.FindRoute(r)
+	if err != nil {
+		if a.StatusCode != http.StatusNotFound && a.StatusCode != http.StatusMethodNotAllowed && a.StatusCode != 401 {
+			t.Errorf("%s %s is not specified and answers %d", method, r.URL.Path, a.StatusCode)
+		}
+		return
+	}
+	in := &openapi3filter.RequestValidationInput{
+		Request: r, PathParams: params, Route: route,
+		Options: &openapi3filter.Options{
+			AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, IncludeResponseStatus: true, MultiError: true,
+		},
+	}
+	r.Body = io.NopCloser(strings.NewReader(body))
+	if a.StatusCode < 300 && a.StatusCode != http.StatusMultiStatus {
+		if err := openapi3filter.ValidateRequest(t.Context(), in); err != nil {
+			t.Errorf("%s %s: accepted request is not specified: %v", method, r.URL.Path, err)
+		}
+	}
+	if method == http.MethodHead {
+		return // a recorder keeps the body that net/http leaves out
+	}
+	out := &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: in, Status: a.StatusCode, Header: a.Header,
+		Body: io.NopCloser(bytes.NewReader(a.raw)), Options: in.Options,
+	}
+	if err := openapi3filter.ValidateResponse(t.Context(), out); err != nil {
+		t.Errorf("%s %s: reply %d is not specified: %v\n%s", method, r.URL.Path, a.StatusCode, err, a.raw)
+	}
+}
+
+// at walks a reply by a path such as "data.results.0.status".
+func (a response) at(path string) any {
+	var v any = a.json
+	for name := range strings.SplitSeq(path, ".") {
+		switch node := v.(type) {
+		case map[string]any:
+			v = node[name]
+		case []any:
+			i := 0
+			for _, c := range name {
+				i = i*10 + int(c-'0')
+			}
+			if i >= len(node) {
+				return nil
+			}
+			v = node[i]
+		default:
+			return nil
+		}
+	}
+	return v
+}
+
+// str is at for a string.
+func (a response) str(path string) string {
+	s, _ := a.at(path).(string)
+	return s
+}
+
+// want checks the status and, if it is not empty, the code of a problem.
+func (a response) want(t *testing.T, status int, code contact.Code) response {
+	t.Helper()
+	if a.StatusCode != status || (code != "" && a.str("code") != string(code)) {
+		t.Fatalf("got %d %s, want %d %s\n%s", a.StatusCode, a.str("code"), status, code, a.raw)
+	}
+	return a
+}
+
+// fields returns the names and codes of a problem's errors.
+func (a response) fields() []string {
+	list, _ := a.at("errors").([]any)
+	var names []string
+	for _, e := range list {
+		m, _ := e.(map[string]any)
+		field, _ := m["field"].(string)
+		code, _ := m["code"].(string)
+		names = append(names, field+" "+code)
+	}
+	return names
+}
+
+// create makes a contact and returns its id.
+func (b *bench) create(t *testing.T, body string) string {
+	t.Helper()
+	return b.do(t, "POST", "/v1/contacts", body).want(t, 201, "").str("data.id")
+}
+
+// eventually waits in a bubble's time for a condition.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !condition(); {
+		if time.Now().After(deadline) {
+			t.Fatal("never: " + what)
+		}
+		<-time.After(time.Millisecond)
+	}
+}
