@@ -8,11 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"patchlane/tasks/contact"
-	"patchlane/tasks/lane"
-
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
+
+	"patchlane/tasks/contact"
+	"patchlane/tasks/lane"
 )
 
 // What was acknowledged before something else was sent stands before it, and
@@ -120,7 +120,7 @@ func TestAppendKeyReused(t *testing.T) {
 	if n := len(b.all(t)); n != 3 {
 		t.Errorf("%d entries, want 3", n)
 	}
-	ttl := b.rdb.PTTL(t.Context(), b.rdb.Keys(t.Context(), "{c000}:idem:*").Val()[0]).Val()
+	ttl := b.rdb.PTTL(t.Context(), b.rdb.Keys(t.Context(), "{c:000}:idem:*").Val()[0]).Val()
 	if ttl <= 23*time.Hour || ttl > 24*time.Hour {
 		t.Errorf("key lives %v, want 24h", ttl)
 	}
@@ -167,11 +167,11 @@ func TestAppendStampsNeverRepeat(t *testing.T) {
 	b := setup(t)
 	a := b.appender(t)
 	near := time.Now().Add(800 * time.Millisecond).UnixMicro()
-	b.rdb.HSet(t.Context(), "{c000}:bell", "last", near)
+	b.rdb.HSet(t.Context(), "{c:000}:bell", "last", near)
 	if r := mustAppend(t, a, write(t, b)); r.AcceptedAt.UnixMicro() != near+1 {
 		t.Errorf("accepted at %d, want %d: the last stamp is outrun", r.AcceptedAt.UnixMicro(), near+1)
 	}
-	b.rdb.HSet(t.Context(), "{c000}:bell", "last", time.Now().Add(time.Hour).UnixMicro())
+	b.rdb.HSet(t.Context(), "{c:000}:bell", "last", time.Now().Add(time.Hour).UnixMicro())
 	if r := mustAppend(t, a, write(t, b)); time.Until(r.AcceptedAt) > time.Second {
 		t.Errorf("accepted at %v: a clock set back by an hour must be followed", r.AcceptedAt)
 	}

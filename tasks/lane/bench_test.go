@@ -3,11 +3,11 @@ package lane_test
 import (
 	"testing"
 
+	"github.com/redis/go-redis/v9"
+
 	"patchlane/tasks/contact"
 	"patchlane/tasks/lane"
 	"patchlane/tasks/lane/lanetest"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // BenchmarkAppend compares gathered appends, with everything that they check,

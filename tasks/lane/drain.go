@@ -8,9 +8,9 @@ import (
 	"strconv"
 	"time"
 
-	"patchlane/tasks/contact"
-
 	"github.com/redis/go-redis/v9"
+
+	"patchlane/tasks/contact"
 )
 
 // maxAcceptedAt is the first microsecond of the year 10000: no later time can

@@ -6,10 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"patchlane/tasks/contact"
 	"patchlane/tasks/lane"
-
-	"github.com/redis/go-redis/v9"
 )
 
 func (b *bundle) enter(tb testing.TB, gen int64, token string) bool {
@@ -40,7 +40,7 @@ func (b *bundle) trim(tb testing.TB, applied []contact.Entry) {
 func TestEnterServed(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.rdb.HSet(t.Context(), "{c000}:bell", "gen", 5, "served", 2)
+	b.rdb.HSet(t.Context(), "{c:000}:bell", "gen", 5, "served", 2)
 	for _, step := range []struct {
 		gen  int64
 		want bool
@@ -63,12 +63,12 @@ func TestEnterServed(t *testing.T) {
 func TestEnterOwned(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.rdb.HSet(t.Context(), "{c000}:bell", "gen", 2)
-	b.rdb.Set(t.Context(), "{c000}:claim", "append", time.Minute)
+	b.rdb.HSet(t.Context(), "{c:000}:bell", "gen", 2)
+	b.rdb.Set(t.Context(), "{c:000}:claim", "append", time.Minute)
 	if !b.enter(t, 1, "one") {
 		t.Fatal("a free lane was not entered")
 	}
-	if n := b.rdb.Exists(t.Context(), "{c000}:claim").Val(); n != 0 {
+	if n := b.rdb.Exists(t.Context(), "{c:000}:claim").Val(); n != 0 {
 		t.Error("the claim outlived the entering")
 	}
 	if b.enter(t, 3, "two") {
@@ -77,7 +77,7 @@ func TestEnterOwned(t *testing.T) {
 	if !b.enter(t, 1, "one") {
 		t.Error("the repeat of an entering whose reply was lost is refused")
 	}
-	if ttl := b.rdb.PTTL(t.Context(), "{c000}:owner").Val(); ttl <= 0 || ttl > lane.OwnerTTL {
+	if ttl := b.rdb.PTTL(t.Context(), "{c:000}:owner").Val(); ttl <= 0 || ttl > lane.OwnerTTL {
 		t.Errorf("lease lives %v", ttl)
 	}
 }
@@ -86,17 +86,17 @@ func TestRenew(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.enter(t, 1, "one")
-	b.rdb.PExpire(t.Context(), "{c000}:owner", time.Second)
+	b.rdb.PExpire(t.Context(), "{c:000}:owner", time.Second)
 	if ok, err := b.lanes.Renew(t.Context(), only, "one"); !ok || err != nil {
 		t.Errorf("renew = %v, %v", ok, err)
 	}
-	if ttl := b.rdb.PTTL(t.Context(), "{c000}:owner").Val(); ttl <= time.Second {
+	if ttl := b.rdb.PTTL(t.Context(), "{c:000}:owner").Val(); ttl <= time.Second {
 		t.Errorf("lease lives %v after the renewal", ttl)
 	}
 	if ok, err := b.lanes.Renew(t.Context(), only, "two"); ok || err != nil {
 		t.Errorf("renew by a stranger = %v, %v", ok, err)
 	}
-	b.rdb.Del(t.Context(), "{c000}:owner")
+	b.rdb.Del(t.Context(), "{c:000}:owner")
 	if ok, _ := b.lanes.Renew(t.Context(), only, "one"); ok {
 		t.Error("a lost lease was renewed")
 	}
@@ -120,7 +120,7 @@ func TestLeave(t *testing.T) {
 	if next != b.stat(t).Generation || next == 0 {
 		t.Errorf("next = %d with an entry left, generation %d", next, b.stat(t).Generation)
 	}
-	if ttl := b.rdb.PTTL(t.Context(), "{c000}:claim").Val(); ttl <= 0 || ttl > lane.ClaimTTL {
+	if ttl := b.rdb.PTTL(t.Context(), "{c:000}:claim").Val(); ttl <= 0 || ttl > lane.ClaimTTL {
 		t.Errorf("claim lives %v", ttl)
 	}
 
@@ -128,7 +128,7 @@ func TestLeave(t *testing.T) {
 	if next := b.leave(t, "one", 500*time.Millisecond); next != 0 {
 		t.Errorf("next = %d with a pause", next)
 	}
-	if ttl := b.rdb.PTTL(t.Context(), "{c000}:claim").Val(); ttl <= 0 || ttl > 500*time.Millisecond {
+	if ttl := b.rdb.PTTL(t.Context(), "{c:000}:claim").Val(); ttl <= 0 || ttl > 500*time.Millisecond {
 		t.Errorf("claim of a pause lives %v", ttl)
 	}
 }
@@ -155,7 +155,7 @@ func TestTrimExact(t *testing.T) {
 		if len(left) > 0 && got[0].ID != left[0].ID {
 			t.Fatal("another entry is at the head")
 		}
-		held, _ := b.rdb.HGet(t.Context(), "{c000}:n", string(account.Account[:])).Int()
+		held, _ := b.rdb.HGet(t.Context(), "{c:000}:n", string(account.Account[:])).Int()
 		if held != len(left) {
 			t.Fatalf("account holds %d, want %d", held, len(left))
 		}
@@ -163,7 +163,7 @@ func TestTrimExact(t *testing.T) {
 	if s := b.stat(t); s.Trimmed != n || s.Depth != 0 {
 		t.Errorf("trimmed %d, depth %d; want %d, 0", s.Trimmed, s.Depth, n)
 	}
-	if b.rdb.Exists(t.Context(), "{c000}:log").Val() != 1 {
+	if b.rdb.Exists(t.Context(), "{c:000}:log").Val() != 1 {
 		t.Error("the emptied stream is gone, and its last id with it")
 	}
 }
@@ -179,7 +179,7 @@ func TestTrimChecksWriteID(t *testing.T) {
 	b.rdb.FlushDB(t.Context())
 	other := write(t, b)
 	b.rdb.XAdd(t.Context(), &redis.XAddArgs{
-		Stream: "{c000}:log", ID: applied[1].String(),
+		Stream: "{c:000}:log", ID: applied[1].String(),
 		Values: []any{"t", "1", "e", contact.Encode(other)},
 	})
 	b.trim(t, applied)
@@ -197,7 +197,7 @@ func TestTrimWithoutLast(t *testing.T) {
 		mustAppend(t, a, write(t, b))
 	}
 	all := b.all(t)
-	b.rdb.XDel(t.Context(), "{c000}:log", all[2].String())
+	b.rdb.XDel(t.Context(), "{c:000}:log", all[2].String())
 	b.trim(t, all[:3])
 	if got := b.all(t); len(got) != 1 || got[0].ID != all[3].ID {
 		t.Errorf("%d entries left, want the last one", len(got))
@@ -216,7 +216,7 @@ func TestTrimCarries(t *testing.T) {
 	}
 	for _, id := range ids {
 		err := b.rdb.XAdd(t.Context(), &redis.XAddArgs{
-			Stream: "{c000}:log", ID: id.String(),
+			Stream: "{c:000}:log", ID: id.String(),
 			Values: []any{"t", "1", "e", contact.Encode(write(t, b))},
 		}).Err()
 		if err != nil {
@@ -300,7 +300,7 @@ func TestReadPoison(t *testing.T) {
 		{"x", "y"},
 	}
 	for _, values := range bad {
-		if err := b.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: "{c000}:log", Values: values}).Err(); err != nil {
+		if err := b.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: "{c:000}:log", Values: values}).Err(); err != nil {
 			t.Fatalf("xadd: %v", err)
 		}
 	}

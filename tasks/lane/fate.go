@@ -8,9 +8,9 @@ import (
 	"strconv"
 	"time"
 
-	"patchlane/tasks/contact"
-
 	"github.com/redis/go-redis/v9"
+
+	"patchlane/tasks/contact"
 )
 
 const (

@@ -6,11 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"patchlane/tasks/contact"
 	"patchlane/tasks/lane"
 	"patchlane/tasks/lane/lanetest"
-
-	"github.com/google/uuid"
 )
 
 // throughProxy returns a bundle whose client stands behind a proxy, and a bundle
@@ -207,4 +207,37 @@ func TestFateKilledRedis(t *testing.T) {
 			last = at
 		}
 	}
+}
+
+// A server that answers nothing (a half-open partition) is given up in bounded
+// time, by those on their way and by those who wait behind them.
+func TestFateNoAnswer(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	a := b.appender(t, func(c *lane.AppenderConfig) {
+		c.CallTime, c.RepeatTime = 50*time.Millisecond, 200*time.Millisecond
+	})
+	mustAppend(t, a, write(t, b))
+	pause := b.rdb.Do(t.Context(), "CLIENT", "PAUSE", "2000", "ALL")
+	if err := pause.Err(); err != nil {
+		t.Fatalf("pause: %v", err)
+	}
+	start := time.Now()
+	var wg sync.WaitGroup
+	for range 50 {
+		w := write(t, b)
+		wg.Go(func() {
+			if _, err := a.Append(t.Context(), w); contact.CodeOf(err) != contact.CodeQueueUnavailable {
+				t.Errorf("append: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("given up after %v", took)
+	}
+	eventually(t, "appended after the pause", 10*time.Second, func() bool {
+		_, err := a.Append(t.Context(), write(t, b))
+		return err == nil
+	})
 }

@@ -6,9 +6,9 @@ import (
 	"strconv"
 	"time"
 
-	"patchlane/tasks/contact"
-
 	"github.com/google/uuid"
+
+	"patchlane/tasks/contact"
 )
 
 const (

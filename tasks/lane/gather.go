@@ -4,9 +4,9 @@ import (
 	"context"
 	"time"
 
-	"patchlane/tasks/contact"
-
 	"github.com/redis/go-redis/v9"
+
+	"patchlane/tasks/contact"
 )
 
 // call is one run of the append script: some requests of one lane.

@@ -4,14 +4,21 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-
-	"patchlane/tasks/contact"
+	"fmt"
 
 	"github.com/google/uuid"
+
+	"patchlane/tasks/contact"
 )
 
-// tag is the Redis Cluster hash tag that puts all keys of a lane in one slot.
-func tag(l contact.Lane) string { return "{" + l.String() + "}" }
+// tag is the Redis Cluster hash tag that puts all keys of a lane in one slot:
+// {c:017} for a contact lane, {a:03} for an address lane.
+func tag(l contact.Lane) string {
+	if l.Kind == 'a' {
+		return fmt.Sprintf("{a:%02d}", l.N)
+	}
+	return fmt.Sprintf("{%c:%03d}", l.Kind, l.N)
+}
 
 // logKey names the stream of a lane's entries: field "t" is the time of
 // acceptance in microseconds, field "e" the entry in codec form.

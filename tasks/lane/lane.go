@@ -8,11 +8,11 @@ import (
 	"sync"
 	"time"
 
-	"patchlane/tasks/contact"
-
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+
+	"patchlane/tasks/contact"
 )
 
 // The times of the protocol. They are constants because the recovery times that

@@ -7,13 +7,13 @@ import (
 	"testing"
 	"time"
 
-	"patchlane/tasks/contact"
-	"patchlane/tasks/lane"
-	"patchlane/tasks/lane/lanetest"
-
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
+
+	"patchlane/tasks/contact"
+	"patchlane/tasks/lane"
+	"patchlane/tasks/lane/lanetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -5,11 +5,11 @@ import (
 	"testing"
 	"time"
 
-	"patchlane/tasks/contact"
-	"patchlane/tasks/lane"
-
 	"github.com/google/uuid"
 	"pgregory.net/rapid"
+
+	"patchlane/tasks/contact"
+	"patchlane/tasks/lane"
 )
 
 // machine compares a lane with a model of it. Leases and claims end only when
@@ -45,8 +45,8 @@ func TestModel(t *testing.T) {
 			"trim":         m.trim,
 			"leave":        m.leave,
 			"sweep":        m.sweep,
-			"lease ends":   func(*rapid.T) { b.rdb.Del(t.Context(), "{c000}:owner"); m.owner = "" },
-			"claim ends":   func(*rapid.T) { b.rdb.Del(t.Context(), "{c000}:claim"); m.claim = "" },
+			"lease ends":   func(*rapid.T) { b.rdb.Del(t.Context(), "{c:000}:owner"); m.owner = "" },
+			"claim ends":   func(*rapid.T) { b.rdb.Del(t.Context(), "{c:000}:claim"); m.claim = "" },
 			"process dies": func(*rapid.T) { m.b = setupOn(t, b.rdb, func(c *lane.Config) { c.Limit, c.Share = 12, 1 }) },
 			"":             m.check,
 		})
@@ -171,8 +171,8 @@ func (m *machine) sweep(rt *rapid.T) {
 // check compares everything, and sets the times anew.
 func (m *machine) check(rt *rapid.T) {
 	ctx := m.t.Context()
-	m.b.rdb.PExpire(ctx, "{c000}:owner", lane.OwnerTTL)
-	m.b.rdb.PExpire(ctx, "{c000}:claim", lane.ClaimTTL)
+	m.b.rdb.PExpire(ctx, "{c:000}:owner", lane.OwnerTTL)
+	m.b.rdb.PExpire(ctx, "{c:000}:claim", lane.ClaimTTL)
 	s := m.b.stat(m.t)
 	want := lane.Stat{
 		Lane: only, Depth: int64(len(m.entries)), Oldest: s.Oldest, Owner: m.owner,
@@ -188,10 +188,10 @@ func (m *machine) check(rt *rapid.T) {
 	if fmt.Sprint(got) != fmt.Sprint(m.entries) {
 		rt.Fatalf("entries %v, want %v", got, m.entries)
 	}
-	if claim := m.b.rdb.Get(ctx, "{c000}:claim").Val(); claim != m.claim {
+	if claim := m.b.rdb.Get(ctx, "{c:000}:claim").Val(); claim != m.claim {
 		rt.Fatalf("claim = %q, want %q", claim, m.claim)
 	}
-	held, _ := m.b.rdb.HGet(ctx, "{c000}:n", string(m.ref.Account[:])).Int()
+	held, _ := m.b.rdb.HGet(ctx, "{c:000}:n", string(m.ref.Account[:])).Int()
 	if held != len(m.entries) {
 		rt.Fatalf("account holds %d, want %d", held, len(m.entries))
 	}

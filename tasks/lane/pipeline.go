@@ -3,9 +3,9 @@ package lane
 import (
 	"context"
 
-	"patchlane/tasks/contact"
-
 	"github.com/redis/go-redis/v9"
+
+	"patchlane/tasks/contact"
 )
 
 // eachLane runs one script for many lanes in one round trip (two when the

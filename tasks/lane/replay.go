@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"patchlane/tasks/contact"
-
 	"github.com/redis/go-redis/v9"
+
+	"patchlane/tasks/contact"
 )
 
 // idemHead is the length of the write id and body hash at the head of what an

@@ -9,10 +9,10 @@ import (
 	"slices"
 	"sync"
 
-	"patchlane/tasks/contact"
-
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
+
+	"patchlane/tasks/contact"
 )
 
 const (

@@ -6,10 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"patchlane/tasks/contact"
 	"patchlane/tasks/lane"
-
-	"github.com/google/uuid"
 )
 
 // hear runs replies until the test ends, and returns when they are subscribed.

@@ -6,14 +6,14 @@ import (
 	"testing"
 	"time"
 
-	"patchlane/tasks/contact"
-	"patchlane/tasks/lane"
-	"patchlane/tasks/lane/lanetest"
-
 	"github.com/alicebob/miniredis/v2"
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+
+	"patchlane/tasks/contact"
+	"patchlane/tasks/lane"
+	"patchlane/tasks/lane/lanetest"
 )
 
 func (b *bundle) sweep(tb testing.TB) []lane.Stalled {
@@ -40,14 +40,14 @@ func TestSweepLostRing(t *testing.T) {
 	if s := b.sweep(t); len(s) != 0 {
 		t.Fatalf("stalled while the claim of the append lives: %+v", s)
 	}
-	b.rdb.Del(t.Context(), "{c000}:claim")
+	b.rdb.Del(t.Context(), "{c:000}:claim")
 	for look := 1; look <= 3; look++ {
 		s := b.sweep(t)
 		if len(s) != 1 || s[0].Lane != only || s[0].Looks != look || s[0].Generation != 2 {
 			t.Fatalf("look %d: %+v, want generation 2", look, s)
 		}
 	}
-	b.rdb.Del(t.Context(), "{c000}:claim")
+	b.rdb.Del(t.Context(), "{c:000}:claim")
 	if s := b.sweep(t); len(s) != 1 || s[0].Generation != 3 || s[0].Looks != 4 {
 		t.Fatalf("after the sweep's claim: %+v, want generation 3", s)
 	}
@@ -61,7 +61,7 @@ func TestSweepLostRing(t *testing.T) {
 	if s := b.sweep(t); len(s) != 0 {
 		t.Fatalf("stalled in a pause: %+v", s)
 	}
-	b.rdb.Del(t.Context(), "{c000}:claim")
+	b.rdb.Del(t.Context(), "{c:000}:claim")
 	if s := b.sweep(t); len(s) != 1 || s[0].Looks != 1 {
 		t.Fatalf("looks do not begin anew: %+v", s)
 	}
@@ -75,8 +75,8 @@ func TestSweepCures(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			mustAppend(t, b.appender(t), write(t, b))
-			b.rdb.Set(t.Context(), "{c000}:owner", "ghost", ttl)
-			b.rdb.Set(t.Context(), "{c000}:claim", "append", ttl)
+			b.rdb.Set(t.Context(), "{c:000}:owner", "ghost", ttl)
+			b.rdb.Set(t.Context(), "{c:000}:claim", "append", ttl)
 			if s := b.sweep(t); len(s) != 1 || s[0].Looks != 1 {
 				t.Errorf("stalled = %+v, want the lane", s)
 			}

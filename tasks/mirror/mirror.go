@@ -13,9 +13,9 @@ import (
 	"errors"
 	"fmt"
 
-	"patchlane/tasks/contact"
-
 	"github.com/redis/go-redis/v9"
+
+	"patchlane/tasks/contact"
 )
 
 const lanesKey = "mirror:lanes"

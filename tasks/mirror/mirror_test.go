@@ -6,13 +6,13 @@ import (
 	"testing"
 	"time"
 
-	"patchlane/tasks/contact"
-	"patchlane/tasks/lane/lanetest"
-	"patchlane/tasks/mirror"
-
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 	"go.uber.org/goleak"
+
+	"patchlane/tasks/contact"
+	"patchlane/tasks/lane/lanetest"
+	"patchlane/tasks/mirror"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"patchlane/deploy/local"
 	"patchlane/tasks/lane"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // startTime bounds the start of a server on a busy machine.
