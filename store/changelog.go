@@ -26,6 +26,9 @@ type logRow struct {
 // write keep their order.
 func (s *Store) ChangeLog(ctx context.Context, q contact.LogQuery) (contact.LogPage, error) {
 	var page contact.LogPage
+	if !storable(&q.Field) {
+		return page, nil
+	}
 	where, order, err := logQuery(q)
 	if err != nil {
 		return page, err

@@ -3,6 +3,7 @@ package store
 import (
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // conditions collects the terms of a WHERE clause and their values. A value
@@ -47,4 +48,15 @@ func (c *conditions) text() string {
 		return "true"
 	}
 	return strings.Join(c.terms, " AND ")
+}
+
+// storable tells whether a text column can hold a value at all. A look-up of
+// any other value finds nothing, without asking a server that would refuse it.
+func storable(values ...*string) bool {
+	for _, v := range values {
+		if v != nil && (strings.ContainsRune(*v, 0) || !utf8.ValidString(*v)) {
+			return false
+		}
+	}
+	return true
 }

@@ -63,6 +63,9 @@ func (s *Store) ContactAsOf(ctx context.Context, ref contact.Ref, version int64)
 // Contacts returns a page of an account's contacts in the order of their ids.
 func (s *Store) Contacts(ctx context.Context, q contact.ContactQuery) (contact.ContactPage, error) {
 	var page contact.ContactPage
+	if !storable(q.Email, q.Phone, q.ExternalID) {
+		return page, nil
+	}
 	where := newConditions()
 	where.add(`c.account_id = ?`, q.Account)
 	// Together with one look-up this names the partial indexes to Postgres.

@@ -51,13 +51,23 @@ func dataError(op string, err error) error {
 	e := &contact.Error{
 		Code:    contact.CodeDataError,
 		Message: "the store refused a value of this write",
-		Err:     fmt.Errorf("%s: %w", op, err),
+		Err:     fmt.Errorf("%s: %s", op, withoutValues(err)),
 	}
 	if field, ok := duplicateField(err); ok {
 		e.Code = contact.CodeDuplicate
 		e.Message = "another active contact of the account has the same " + field
 	}
 	return &contact.DataError{Code: e.Code, Err: e}
+}
+
+// withoutValues tells what Postgres refused without its own words: they quote
+// the value, and values of contacts are not for logs.
+func withoutValues(err error) string {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return "refused"
+	}
+	return strings.TrimSpace("SQLSTATE " + pg.Code + " " + pg.TableName + " " + pg.ConstraintName)
 }
 
 // duplicateField tells which value of a contact is taken. The table is what is

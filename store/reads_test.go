@@ -364,3 +364,22 @@ func TestExecModeOfPoolers(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestLookUpsOfWhatCannotBeStored(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, v := range []string{"a\x00b", "\xff"} {
+		contacts, err := b.Store.Contacts(t.Context(), contact.ContactQuery{Account: b.account, Phone: &v, Limit: 1})
+		if err != nil || len(contacts.Contacts) != 0 {
+			t.Errorf("contacts: %+v, %v", contacts, err)
+		}
+		log, err := b.Store.ChangeLog(t.Context(), contact.LogQuery{Account: b.account, Field: v, Limit: 1})
+		if err != nil || len(log.Rows) != 0 {
+			t.Errorf("log: %+v, %v", log, err)
+		}
+		writes, err := b.Store.Writes(t.Context(), contact.WriteQuery{Account: b.account, Code: contact.Code(v), Limit: 1})
+		if err != nil || len(writes.Writes) != 0 {
+			t.Errorf("writes: %+v, %v", writes, err)
+		}
+	}
+}

@@ -142,6 +142,9 @@ func (s *Store) Writes(ctx context.Context, q contact.WriteQuery) (contact.Write
 // writesQuery picks the tables and the terms; no tables: nothing can match.
 func writesQuery(q contact.WriteQuery) (string, *conditions, error) {
 	from, where := writesJoin, newConditions()
+	if code := string(q.Code); !storable(&code) {
+		return "", where, nil
+	}
 	switch q.State {
 	case "":
 	case contact.Applied, contact.Unchanged:

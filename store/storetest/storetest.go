@@ -130,8 +130,7 @@ func start() (*local.Postgres, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	// The benchmarks measure commits that reach the disk; unit tests need none.
-	server, err := local.StartPostgres(ctx, local.PostgresOptions{Fsync: os.Getenv("STORETEST_FSYNC") == "1"})
+	server, err := local.StartPostgres(ctx, local.PostgresOptions{})
 	if err == nil {
 		err = makeTemplate(ctx, server.URL())
 		if err != nil {
