@@ -17,8 +17,6 @@ import (
 	"regexp"
 	"syscall"
 	"time"
-
-	"github.com/maypok86/otter/v2"
 )
 
 // CertificateFetcher returns the PEM text of the certificate at a URL. It is
@@ -30,11 +28,6 @@ type CertificateFetcher func(ctx context.Context, u *url.URL) ([]byte, error)
 const (
 	// maxCertificate bounds a certificate, in bytes of PEM.
 	maxCertificate = 64 << 10
-	// maxCertificates bounds the cache: somebody who knows a topic can name
-	// any number of certificates.
-	maxCertificates = 64
-	// keepCertificate and keepFailure are how long an answer is believed.
-	keepCertificate, keepFailure = 24 * time.Hour, 10 * time.Second
 	// snsTimeout bounds one request to SNS.
 	snsTimeout = 5 * time.Second
 )
@@ -160,62 +153,6 @@ func NewSNSClient() *http.Client {
 func public(a netip.Addr) bool {
 	shared := netip.MustParsePrefix("100.64.0.0/10")
 	return a.IsGlobalUnicast() && !a.IsPrivate() && !shared.Contains(a)
-}
-
-// certificates remembers what was fetched, and lets one request a URL fetch at
-// a time.
-type certificates struct {
-	fetch CertificateFetcher
-	cache *otter.Cache[string, fetched]
-}
-
-// fetched is a certificate, or why there is none.
-type fetched struct {
-	cert *x509.Certificate
-	err  error
-}
-
-// newCertificates returns an empty cache.
-func newCertificates(fetch CertificateFetcher) (*certificates, error) {
-	cache, err := otter.New(&otter.Options[string, fetched]{
-		MaximumSize: maxCertificates,
-		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[string, fetched]) time.Duration {
-			if e.Value.err != nil {
-				return keepFailure
-			}
-			return keepCertificate
-		}),
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &certificates{fetch: fetch, cache: cache}, nil
-}
-
-// get returns the certificate at a URL of SNS. The fetch outlives the request
-// that asked first, as others wait for it; it is bounded on its own.
-func (c *certificates) get(ctx context.Context, u *url.URL) (*x509.Certificate, error) {
-	if c.fetch == nil {
-		return nil, fmt.Errorf("fetch certificate: no source: %w", ErrUnavailable)
-	}
-	load := func(ctx context.Context, _ string) (fetched, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*snsTimeout)
-		defer cancel()
-		raw, err := c.fetch(ctx, u)
-		if err != nil {
-			return fetched{err: err}, nil
-		}
-		cert, err := parseCertificate(raw)
-		return fetched{cert: cert, err: err}, nil
-	}
-	got, err := c.cache.Get(ctx, u.String(), otter.LoaderFunc[string, fetched](load))
-	if err == nil {
-		err = got.err
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	return got.cert, nil
 }
 
 // parseCertificate reads a certificate that MUST be made out to SNS.

@@ -2,7 +2,6 @@ package signature
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 )
@@ -18,12 +17,8 @@ type Verifier struct {
 // NewVerifier returns a Verifier that takes the certificates of SNS from
 // fetch, usually FirstOf(CertDir(dir), HTTPSCertificates(NewSNSClient())).
 // With nil, every SNS message is unavailable.
-func NewVerifier(fetch CertificateFetcher) (*Verifier, error) {
-	c, err := newCertificates(fetch)
-	if err != nil {
-		return nil, fmt.Errorf("build certificate cache: %w", err)
-	}
-	return &Verifier{certificates: c}, nil
+func NewVerifier(fetch CertificateFetcher) *Verifier {
+	return &Verifier{certificates: newCertificates(fetch)}
 }
 
 // Verify proves that the provider of the endpoint sent the request, recently

@@ -1,0 +1,48 @@
+package signature
+
+import (
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/pem"
+	"net/http"
+	"strings"
+)
+
+// twilioSign signs a text as Twilio and Mandrill do.
+func twilioSign(key, text string) string {
+	return base64.StdEncoding.EncodeToString(mac(sha1.New, key, []byte(text)))
+}
+
+// summary names actions and reasons of what was decoded.
+func summary(d Decoded) string {
+	var out []string
+	for _, e := range d.Events {
+		out = append(out, string(e.Action)+" "+e.Reason)
+	}
+	for range d.Quarantined {
+		out = append(out, "quarantined")
+	}
+	return strings.Join(out, ", ")
+}
+
+// post decodes a JSON body for a provider.
+func post(p Provider, body string) Decoded {
+	return Decode(Endpoint{Provider: p}, Request{
+		Method: http.MethodPost, Body: []byte(body), ReceivedAt: snsNow(),
+		Header: http.Header{
+			"Content-Type": {"application/json"}, "Svix-Id": {"msg_1"}, "Webhook-Id": {"msg_1"},
+		},
+	})
+}
+
+// postForm decodes a form for a provider.
+func postForm(p Provider, fields map[string]string) Decoded {
+	return Decode(Endpoint{Provider: p}, Request{
+		Method: http.MethodPost, Body: []byte(encode(fields)), ReceivedAt: snsNow(), Header: formHeader(),
+	})
+}
+
+// pemOf returns a certificate as PEM.
+func pemOf(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
