@@ -19,6 +19,7 @@ import (
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
 	"patchlane/tasks/contact"
@@ -42,12 +43,17 @@ func setup(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{world: newWorld(), log: &syncBuffer{}, reg: prometheus.NewRegistry()}
 	b.key = b.addKey(secret, contact.Key{Account: uuid.New(), Scopes: contact.Scopes()})
-	b.server = b.newServer(t)
+	b.server = b.newServer(t, b.reg)
 	return b
 }
 
-// newServer makes another server in the same world, as a second process.
-func (b *bench) newServer(t *testing.T) *Server {
+// newServerAlone makes another server in the same world, as a second process.
+func (b *bench) newServerAlone(t *testing.T) *Server {
+	t.Helper()
+	return b.newServer(t, prometheus.NewRegistry())
+}
+
+func (b *bench) newServer(t *testing.T, reg prometheus.Registerer) *Server {
 	t.Helper()
 	s, err := New(Options{
 		Lanes:    contact.LaneCounts{Contact: 32, Address: 8},
@@ -57,7 +63,7 @@ func (b *bench) newServer(t *testing.T) *Server {
 			return Readiness{Ready: true, Durable: true, Redis: "ok", Postgres: "ok"}
 		},
 		Logger:     slog.New(slog.NewJSONHandler(b.log, nil)),
-		Registerer: b.reg,
+		Registerer: reg,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -65,6 +71,8 @@ func (b *bench) newServer(t *testing.T) *Server {
 	t.Cleanup(s.Close)
 	return s
 }
+
+type metricFamily = dto.MetricFamily
 
 // syncBuffer is a buffer that many goroutines may write.
 type syncBuffer struct {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -47,6 +48,7 @@ type world struct {
 	polls    int
 	keyReads int
 	panics   bool
+	hangs    atomic.Bool // the existence look never answers
 }
 
 func newWorld() *world {
@@ -287,7 +289,11 @@ func (w *world) Contacts(_ context.Context, q contact.ContactQuery) (contact.Con
 	return page, w.storeDown
 }
 
-func (w *world) Existence(_ context.Context, refs []contact.Ref) ([]contact.Existence, error) {
+func (w *world) Existence(ctx context.Context, refs []contact.Ref) ([]contact.Existence, error) {
+	if w.hangs.Load() {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.looks++
