@@ -211,12 +211,14 @@ func (a *Appender) finish(c *call) {
 // waits behind it is answered too, as not written because of the cause: it has
 // waited long enough, and a queue that is away must be seen soon.
 func (a *Appender) fail(c *call, answer, cause error) {
-	for _, r := range c.requests {
-		r.done <- result{err: answer}
-	}
+	// The line is emptied before anybody is answered: who comes back with the
+	// same request has not waited.
 	a.mu.Lock()
 	a.drop(a.queues[c.lane], cause)
 	a.mu.Unlock()
+	for _, r := range c.requests {
+		r.done <- result{err: answer}
+	}
 	a.finish(c)
 }
 
