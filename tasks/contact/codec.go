@@ -46,21 +46,15 @@ const (
 	hasEnd
 )
 
-// What a patch has besides its text fields.
+// What a patch has besides its text fields: the first bit of each group.
 const (
-	patchFullName = 1 << iota
-	patchNotesAppend
-	patchTags
-	patchTagsAdd
-	patchTagsRemove
-	patchCustomFields
-	patchMetadata
-	patchMetadataMerge
-	patchEmailConsent
-	patchEmailOut
-	patchSMSConsent
-	patchSMSOut
-	patchEnd
+	patchFullName     = 1 << 0 // and notes_append
+	patchTags         = 1 << 2 // and tags_add, tags_remove
+	patchCustomFields = 1 << 5
+	patchMetadata     = 1 << 6 // and metadata_merge
+	patchEmailConsent = 1 << 8 // and, after its value, sms
+	patchEmailOut     = 1 << 9
+	patchEnd          = 1 << 12
 )
 
 // Encode returns the wire form of a write, whose patch came out of Validate.

@@ -49,15 +49,15 @@ func goldenWrites() map[string]Write {
 	return map[string]Write{"patch": plain, "full": full, "archive": archive, "restore": restore}
 }
 
-func golden(t testing.TB, name string) []byte {
-	t.Helper()
+func golden(tb testing.TB, name string) []byte {
+	tb.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", "codec", "v1-"+name+".hex"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	b, err := hex.DecodeString(strings.Join(strings.Fields(string(text)), ""))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }

@@ -110,38 +110,31 @@ func (r *reader) texts(p *Patch) {
 	}
 }
 
-// members reads what a patch has besides.
+// members reads what a patch has besides, in the order of its bits.
 func (r *reader) members(p *Patch) {
 	has := r.flags(patchEnd)
-	if has&patchFullName != 0 {
-		p.FullName = new(r.text())
+	for i, text := range []**string{&p.FullName, &p.NotesAppend} {
+		if has&(patchFullName<<i) != 0 {
+			*text = new(r.text())
+		}
 	}
-	if has&patchNotesAppend != 0 {
-		p.NotesAppend = new(r.text())
-	}
-	if has&patchTags != 0 {
-		p.Tags = r.list()
-	}
-	if has&patchTagsAdd != 0 {
-		p.TagsAdd = r.list()
-	}
-	if has&patchTagsRemove != 0 {
-		p.TagsRemove = r.list()
+	for i, list := range []*[]string{&p.Tags, &p.TagsAdd, &p.TagsRemove} {
+		if has&(patchTags<<i) != 0 {
+			*list = r.list()
+		}
 	}
 	if has&patchCustomFields != 0 {
 		p.CustomFields = r.fields()
 	}
-	if has&patchMetadata != 0 {
-		p.Metadata = r.object()
+	for i, raw := range []*json.RawMessage{&p.Metadata, &p.MetadataMerge} {
+		if has&(patchMetadata<<i) != 0 {
+			*raw = r.object()
+		}
 	}
-	if has&patchMetadataMerge != 0 {
-		p.MetadataMerge = r.object()
-	}
-	if has&patchEmailConsent != 0 {
-		p.EmailUnsubscribed = new(has&patchEmailOut != 0)
-	}
-	if has&patchSMSConsent != 0 {
-		p.SMSUnsubscribed = new(has&patchSMSOut != 0)
+	for i, optOut := range []**bool{&p.EmailUnsubscribed, &p.SMSUnsubscribed} {
+		if has&(patchEmailConsent<<(2*i)) != 0 {
+			*optOut = new(has&(patchEmailOut<<(2*i)) != 0)
+		}
 	}
 	if r.err == nil && p.has() != has {
 		r.fail(errForm) // a value without its presence
@@ -217,7 +210,7 @@ func (r *reader) count() int {
 		r.fail(errShort)
 		return 0
 	}
-	return int(n)
+	return int(n) //nolint:gosec // it is at most the length of a slice
 }
 
 func (r *reader) list() []string {

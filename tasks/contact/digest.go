@@ -2,6 +2,7 @@ package contact
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"time"
 )
 
@@ -20,7 +21,7 @@ func (p *Patch) Digest(ifMatch []int64, asOf time.Time) [32]byte {
 // body. That of a patch is the same as its Patch.Digest.
 func (w *Write) Digest() [32]byte {
 	b := append(make([]byte, 0, 64+w.Patch.sizeHint()), digestVersion, byte(w.Kind))
-	b = append(b, byte(bits(!w.AsOf.IsZero(), w.IfMatch != nil)))
+	b = binary.AppendUvarint(b, bits(!w.AsOf.IsZero(), w.IfMatch != nil))
 	if !w.AsOf.IsZero() {
 		b = appendTime(b, w.AsOf)
 	}

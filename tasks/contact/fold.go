@@ -118,7 +118,7 @@ func (f *folder) entry(e *Entry, first bool) (Outcome, error) {
 	}
 	if e.Poison != nil {
 		o.fail(fail(CodeUnreadable, "the entry cannot be read"))
-		return o, nil
+		return o, nil //nolint:nilerr // poison is the entry's failure, not the fold's
 	}
 	if e.RetryOf != uuid.Nil && !e.Force && !first {
 		return o, errCut

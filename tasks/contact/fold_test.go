@@ -50,7 +50,7 @@ func (b *bundle) apply(change func(w *Write)) Outcome {
 
 // changesOf prints changes, one a line.
 func changesOf(o Outcome) []string {
-	lines := []string{}
+	lines := make([]string, 0, len(o.Changes))
 	for _, ch := range o.Changes {
 		lines = append(lines, fmt.Sprintf("%s %s %s %s", ch.Field, ch.Op, ch.Old, ch.New))
 	}
@@ -319,7 +319,7 @@ func TestFoldCuts(t *testing.T) {
 			t.Parallel()
 			b := setup()
 			other(b)
-			var entries []Entry
+			entries := make([]Entry, 0, len(tt.writes))
 			for _, w := range tt.writes {
 				entries = append(entries, b.patch(w))
 			}

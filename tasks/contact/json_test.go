@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/big"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -84,9 +85,10 @@ func genValue(depth int) *rapid.Generator[any] {
 		return rapid.OneOf(leaf...)
 	}
 	names := rapid.StringOfN(rapid.RuneFrom([]rune("ab\"é")), 0, 3, -1)
-	return rapid.OneOf(append(leaf,
+	return rapid.OneOf(slices.Concat(leaf, []*rapid.Generator[any]{
 		rapid.SliceOfN(genValue(depth-1), 0, 4).AsAny(),
-		rapid.MapOfN(names, genValue(depth-1), 0, 4).AsAny())...)
+		rapid.MapOfN(names, genValue(depth-1), 0, 4).AsAny(),
+	})...)
 }
 
 func decodeAny(t *rapid.T, b []byte) any {

@@ -8,7 +8,7 @@ import (
 
 // ContactQuery asks for contacts of one account, in the order of their ids.
 // Several look-up values must all match.
-type ContactQuery struct {
+type ContactQuery struct { //nolint:revive // beside WriteQuery and LogQuery
 	Account uuid.UUID
 	// Email, Phone and ExternalID are exact look-ups; nil: any. An e-mail is
 	// compared in the form of EmailKey, a phone number as it is stored (E.164).
@@ -26,7 +26,7 @@ type ContactQuery struct {
 }
 
 // ContactPage is one page of contacts.
-type ContactPage struct {
+type ContactPage struct { //nolint:revive // beside WritePage and LogPage
 	Contacts []Contact
 	HasMore  bool
 	// Next is the cursor of the next page; empty when HasMore is false.

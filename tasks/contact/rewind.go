@@ -17,14 +17,14 @@ import (
 // reason and nothing more, so a rewound contact is to be read, never written.
 func Rewind(c *Contact, later []Record) {
 	r := rewinder{Contact: c}
-	for i := range later {
-		if len(later[i].Changes) == 0 {
+	for _, record := range later {
+		if len(record.Changes) == 0 {
 			continue
 		}
-		for j := len(later[i].Changes) - 1; j >= 0; j-- {
-			r.undo(&later[i].Changes[j])
+		for _, ch := range slices.Backward(record.Changes) {
+			r.undo(&ch)
 		}
-		c.Version = later[i].Version - 1
+		c.Version = record.Version - 1
 	}
 	r.metadata.write(&c.Metadata)
 	r.custom.write(&c.CustomFields)

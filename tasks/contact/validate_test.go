@@ -274,8 +274,9 @@ func TestValidateReportsEveryProblem(t *testing.T) {
 	p.Metadata = json.RawMessage(`[]`)
 	p.TagsAdd = []string{""}
 	p.CustomFields = map[string]json.RawMessage{"b": json.RawMessage(`[]`), "a": json.RawMessage(`[]`)}
-	var fields []string
-	for _, problem := range p.Validate(rules()) {
+	problems := p.Validate(rules())
+	fields := make([]string, 0, len(problems))
+	for _, problem := range problems {
 		fields = append(fields, problem.Field)
 	}
 	want := []string{"email", "phone", "date_of_birth", "linkedin_url", "tags_add", "custom_fields.a", "custom_fields.b", "metadata"}

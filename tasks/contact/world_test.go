@@ -61,7 +61,7 @@ func (w *world) changedSince(e *Entry) map[uuid.UUID]map[string]bool {
 			fields[ch.Field] = true
 		}
 	}
-	return map[uuid.UUID]map[string]bool{e.Write.ID: fields}
+	return map[uuid.UUID]map[string]bool{e.ID: fields}
 }
 
 // fold applies the head of the entries and returns what was consumed.

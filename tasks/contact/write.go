@@ -196,7 +196,7 @@ type LaneCounts struct {
 
 // LaneOf returns the contact lane of a contact among n.
 func LaneOf(id uuid.UUID, n int) Lane {
-	return Lane{Kind: 'c', N: int(xxhash.Sum64(id[:]) % uint64(n))}
+	return Lane{Kind: 'c', N: int(xxhash.Sum64(id[:]) % uint64(n))} //nolint:gosec // n counts lanes: 1 to MaxLanes
 }
 
 // NewWriteID mints a UUIDv7 at the given time whose 12 rand_a bits (RFC 9562,
@@ -209,7 +209,7 @@ func NewWriteID(now time.Time, l Lane) (uuid.UUID, error) {
 	var ms [8]byte
 	binary.BigEndian.PutUint64(ms[:], uint64(now.UnixMilli())<<16)
 	copy(id[:6], ms[:6])
-	bits := uint16(l.N)
+	bits := uint16(l.N) //nolint:gosec // N is below MaxLanes
 	if l.Kind == 'a' {
 		bits |= 1 << 11
 	}
@@ -235,5 +235,5 @@ func LaneOfWrite(id uuid.UUID) (Lane, bool) {
 func TimeOfWrite(id uuid.UUID) time.Time {
 	var ms [8]byte
 	copy(ms[2:], id[:6])
-	return time.UnixMilli(int64(binary.BigEndian.Uint64(ms[:]))).UTC()
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(ms[:]))).UTC() //nolint:gosec // 48 bits
 }
