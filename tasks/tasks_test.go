@@ -42,7 +42,7 @@ func TestDrainOptions(t *testing.T) {
 		{Kind: 'a', N: 3}:  "optouts",
 	} {
 		_, options := tasks.NewDrain(lane, 7)
-		var got []string
+		got := make([]string, 0, len(options))
 		for _, o := range options {
 			got = append(got, o.String())
 		}

@@ -41,7 +41,9 @@ type applier interface {
 	// when it returns an error, or the next Apply finds out what was.
 	Apply(ctx context.Context, lane contact.Lane, batch []contact.Entry) (contact.AppliedBatch, error)
 	// Fail records one entry as failed and moves the offset behind it.
-	Fail(ctx context.Context, lane contact.Lane, entry contact.Entry, why *contact.DataError) (contact.Outcome, error)
+	Fail(
+		ctx context.Context, lane contact.Lane, entry contact.Entry, why *contact.DataError,
+	) (contact.Outcome, error)
 }
 
 const (
@@ -157,7 +159,9 @@ func (p *pass) round(ctx context.Context) error {
 // step runs one step under its deadline. It is cut off from the end of ctx on
 // purpose: being told to stop ends a drain between two steps, never inside
 // one; the deadline bounds it all the same.
-func (p *pass) step(ctx context.Context, name string, limit time.Duration, do func(context.Context) error) error {
+func (p *pass) step(
+	ctx context.Context, name string, limit time.Duration, do func(context.Context) error,
+) error {
 	late := fmt.Errorf("no answer within %s: %w", limit, context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), limit, late)
 	defer cancel()
@@ -185,16 +189,17 @@ func (p *pass) over(ctx context.Context) error {
 	}
 }
 
+// enter takes the lease. A call whose reply was lost is repeated: it was this
+// drain's own entering, or none.
 func (p *pass) enter(ctx context.Context, generation int64) (entered bool, err error) {
-	enter := func(ctx context.Context) error {
+	enter := func(ctx context.Context) (err error) {
+		// The lease is counted from before the call that makes it.
+		p.lease.renewed(time.Now())
 		entered, err = p.o.Lanes.Enter(ctx, p.lane, generation, p.token)
 		return err
 	}
-	// The lease is counted from before the call that made it.
-	p.lease.renewed(time.Now())
 	err = p.step(ctx, "enter", redisStep, enter)
 	for err != nil && p.outage.wait(ctx, p.lease) {
-		p.lease.renewed(time.Now())
 		err = p.step(ctx, "enter", redisStep, enter)
 	}
 	if err != nil {

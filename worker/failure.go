@@ -96,6 +96,10 @@ func (p *pass) judge(ctx context.Context, err error) end {
 // drain.
 func (p *pass) endure(ctx context.Context, err error) end {
 	p.metrics.outages.Inc()
+	if why := refusal(err); why != nil {
+		// The text of a refusal may quote a value of a contact.
+		err = errors.New(string(why.Code))
+	}
 	p.log.outage(ctx, p.lane, p.outage.tries, err)
 	switch {
 	case p.outage.wait(ctx, p.lease):
@@ -111,16 +115,15 @@ func (p *pass) endure(ctx context.Context, err error) end {
 
 // refusal returns the data error in err's chain, or nil.
 func refusal(err error) *contact.DataError {
-	var e *contact.DataError
-	if errors.As(err, &e) {
-		return e
-	}
-	return nil
+	e, _ := errors.AsType[*contact.DataError](err)
+	return e
 }
 
 // fail records an entry that is refused all alone. The write keeps its place
 // in the order, and its neighbours go on.
-func (p *pass) fail(ctx context.Context, entry contact.Entry, why *contact.DataError) (contact.AppliedBatch, error) {
+func (p *pass) fail(
+	ctx context.Context, entry contact.Entry, why *contact.DataError,
+) (contact.AppliedBatch, error) {
 	var outcome contact.Outcome
 	err := p.step(ctx, "record failure in", storeStep, func(ctx context.Context) (err error) {
 		outcome, err = p.o.Store.Fail(ctx, p.lane, entry, why)
@@ -131,8 +134,9 @@ func (p *pass) fail(ctx context.Context, entry contact.Entry, why *contact.DataE
 	}
 	p.sizer.found()
 	p.metrics.failures.Inc()
+	at := entry.Offset
 	p.o.Logger.WarnContext(ctx, "write refused by the store",
-		"lane", p.lane.String(), "offset", entry.Offset.String(), "write_id", entry.ID.String(), "code", why.Code)
+		"lane", p.lane.String(), "offset", at.String(), "write_id", entry.ID.String(), "code", why.Code)
 	return contact.AppliedBatch{Consumed: 1, Outcomes: []contact.Outcome{outcome}}, nil
 }
 

@@ -97,7 +97,7 @@ func TestDrainWaitsOutAnOutage(t *testing.T) {
 		}
 		f.allApplied(t, 20)
 		tries := f.times("apply")
-		var gaps []time.Duration
+		gaps := make([]time.Duration, 0, 10)
 		for i := range 10 {
 			gaps = append(gaps, tries[i+1]-tries[i])
 		}

@@ -58,9 +58,9 @@ func TestLeaseIsNotRenewedForAStuckStep(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakes(1)
-		f.on = func(_ context.Context, name string) error {
+		f.on = func(ctx context.Context, name string) error {
 			if name == "apply" && len(f.times("apply")) == 1 {
-				elapse(context.WithoutCancel(t.Context()), time.Minute) // deaf to its deadline
+				elapse(context.WithoutCancel(ctx), time.Minute) // deaf to its deadline
 			}
 			return nil
 		}

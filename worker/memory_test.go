@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -88,11 +89,7 @@ func (m *memory) Fail(context.Context, contact.Lane, contact.Entry, *contact.Dat
 func (m *memory) Offsets(context.Context) (map[contact.Lane]contact.Offset, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	out := make(map[contact.Lane]contact.Offset, len(m.offsets))
-	for l, o := range m.offsets {
-		out[l] = o
-	}
-	return out, nil
+	return maps.Clone(m.offsets), nil
 }
 
 // await waits until n writes were applied.

@@ -33,7 +33,9 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer) *metrics {
 	f := promauto.With(reg)
 	counter := func(name, help string) prometheus.Counter {
-		return f.NewCounter(prometheus.CounterOpts{Namespace: "patchlane", Subsystem: "worker", Name: name, Help: help})
+		return f.NewCounter(prometheus.CounterOpts{
+			Namespace: "patchlane", Subsystem: "worker", Name: name, Help: help,
+		})
 	}
 	m := &metrics{
 		drains: f.NewCounterVec(prometheus.CounterOpts{

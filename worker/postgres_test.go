@@ -76,7 +76,7 @@ func (f *full) number(tb testing.TB, contacts []uuid.UUID, n int) {
 // and in order: in the notes, in the version, and in the change log.
 func (f *full) numbered(tb testing.TB, contacts []uuid.UUID, n int) {
 	tb.Helper()
-	var tokens []string
+	tokens := make([]string, 0, n)
 	for i := range n {
 		tokens = append(tokens, "t"+strconv.Itoa(i))
 	}
@@ -153,6 +153,7 @@ func TestBackendsAreKilledUnderLoad(t *testing.T) {
 // killBackends ends every session of the store every few milliseconds and
 // returns how many it ended.
 func (f *full) killBackends(ctx context.Context, tb testing.TB) (killed int) {
+	tb.Helper()
 	cleanup := context.WithoutCancel(ctx)
 	conn, err := pgx.Connect(ctx, f.db.URL)
 	if err != nil {

@@ -99,7 +99,7 @@ func TestSweepBoundsItsTakeOvers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakes(1)
 		f.takes = time.Second
-		var stalled []contact.Stalled
+		stalled := make([]contact.Stalled, 0, maxTakeovers+5)
 		for i := range maxTakeovers + 5 {
 			stalled = append(stalled, contact.Stalled{Lane: contact.Lane{Kind: 'c', N: i}, Generation: 1, Looks: 9})
 		}
