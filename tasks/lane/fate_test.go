@@ -188,6 +188,8 @@ func TestFateKilledRedis(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
+	// A pool that saw many failed dials goes on refusing for up to a second.
+	eventually(t, "ping", 10*time.Second, func() bool { return b.rdb.Ping(t.Context()).Err() == nil })
 	place := map[uuid.UUID]int{}
 	for i, e := range b.all(t) {
 		if _, twin := place[e.ID]; !twin {
