@@ -48,7 +48,7 @@ func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
 	}
 	bin, err := findPostgres(ctx)
 	if errors.Is(err, errNoPostgres) && o.Download {
-		bin, err = download(ctx, o.Logger)
+		bin, err = download(ctx, maven, cacheDir(), o.Logger)
 	}
 	if err != nil {
 		return nil, err
