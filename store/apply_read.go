@@ -130,10 +130,9 @@ func (b *batch) queueLedger(q *pgx.Batch) {
 	if !fenced {
 		return
 	}
-	accounts := make([]uuid.UUID, len(b.entries))
-	ids := make([]uuid.UUID, len(b.entries))
+	accounts, ids := make(idColumn, len(b.entries)), make(idColumn, len(b.entries))
 	for i := range b.entries {
-		accounts[i], ids[i] = b.entries[i].Account, b.entries[i].ID
+		accounts[i], ids[i] = idValue(b.entries[i].Account), idValue(b.entries[i].ID)
 	}
 	q.Queue(ledgerSQL, accounts, ids).Query(func(rows pgx.Rows) error {
 		records, err := pgx.CollectRows(rows, scanRecord)
@@ -149,15 +148,14 @@ func (b *batch) queueLedger(q *pgx.Batch) {
 
 func (b *batch) queueContacts(q *pgx.Batch) {
 	refs := make(map[contact.Ref]struct{}, len(b.entries))
-	accounts := make([]uuid.UUID, 0, len(b.entries))
-	ids := make([]uuid.UUID, 0, len(b.entries))
+	accounts, ids := make(idColumn, 0, len(b.entries)), make(idColumn, 0, len(b.entries))
 	for i := range b.entries {
 		ref := b.entries[i].Ref()
 		if _, twice := refs[ref]; twice || ref.Account == uuid.Nil {
 			continue
 		}
 		refs[ref] = struct{}{}
-		accounts, ids = append(accounts, ref.Account), append(ids, ref.ID)
+		accounts, ids = append(accounts, idValue(ref.Account)), append(ids, idValue(ref.ID))
 	}
 	q.Queue(lockContactsSQL, accounts, ids).Query(func(rows pgx.Rows) error {
 		defer rows.Close()
@@ -176,18 +174,19 @@ func (b *batch) queueContacts(q *pgx.Batch) {
 
 // queueTaken asks only when an entry wants a value that must be unique.
 func (b *batch) queueTaken(q *pgx.Batch) {
-	var emailOf, externalOf, restoreOf, restored []uuid.UUID
+	var emailOf, externalOf, restoreOf, restored idColumn
 	var emails, externals []string
 	for i := range b.entries {
 		e := &b.entries[i]
 		if v, _ := e.Patch.Text(contact.Email); v != nil {
-			emailOf, emails = append(emailOf, e.Account), append(emails, contact.EmailKey(*v))
+			emailOf, emails = append(emailOf, idValue(e.Account)), append(emails, contact.EmailKey(*v))
 		}
 		if v, _ := e.Patch.Text(contact.ExternalID); v != nil {
-			externalOf, externals = append(externalOf, e.Account), append(externals, *v)
+			externalOf, externals = append(externalOf, idValue(e.Account)), append(externals, *v)
 		}
 		if e.Kind == contact.KindRestore {
-			restoreOf, restored = append(restoreOf, e.Account), append(restored, e.Write.Contact)
+			restoreOf = append(restoreOf, idValue(e.Account))
+			restored = append(restored, idValue(e.Write.Contact))
 		}
 	}
 	if len(emails)+len(externals)+len(restored) == 0 {
@@ -197,7 +196,7 @@ func (b *batch) queueTaken(q *pgx.Batch) {
 		func(rows pgx.Rows) error {
 			var account, id uuid.UUID
 			var field, key string
-			_, err := pgx.ForEachRow(rows, []any{&account, &id, &field, &key}, func() error {
+			_, err := pgx.ForEachRow(rows, []any{scanID(&account), scanID(&id), &field, &key}, func() error {
 				f := contact.Email
 				if field == "external_id" {
 					f = contact.ExternalID

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"patchlane/tasks/contact"
@@ -114,26 +113,24 @@ func (b *batch) statements() []statement {
 func (b *batch) writeArgs() []any {
 	n := len(b.folded.Outcomes)
 	var (
-		accounts, ids, contacts  = make([]uuid.UUID, n), make([]uuid.UUID, n), make([]uuid.UUID, n)
+		accounts, ids, contacts  = make(idColumn, n), make(idColumn, n), make(idColumn, n)
 		kinds, states            = make([]string, n), make([]string, n)
 		actors, sources          = make([]string, n), make([]string, n)
-		codes, messages          = make([]*string, n), make([]*string, n)
-		changes, skipped         = make([]*string, n), make([]*string, n)
+		codes, messages          = make(textColumn, n), make(textColumn, n)
+		changes, skipped         = make(textColumn, n), make(textColumn, n)
 		versions, accepted, keys = make([]int64, n), make([]time.Time, n), make([][]byte, n)
-		retries                  = make([]*uuid.UUID, n)
+		retries                  = make(idColumn, n)
 	)
 	for i := range b.folded.Outcomes {
 		o, e := &b.folded.Outcomes[i], &b.work[i]
-		accounts[i], ids[i], contacts[i] = o.Account, o.WriteID, o.ID
+		accounts[i], ids[i], contacts[i] = idValue(o.Account), idValue(o.WriteID), idValue(o.ID)
 		kinds[i], states[i], versions[i] = o.Kind.String(), string(o.State), o.Version
 		codes[i], messages[i] = textOrNull(string(o.Code)), textOrNull(o.Message)
 		actors[i], sources[i], accepted[i] = e.Actor, string(e.Source), e.AcceptedAt
 		if e.Idempotency != nil {
 			keys[i] = e.Idempotency.Key[:]
 		}
-		if e.RetryOf != uuid.Nil {
-			retries[i] = &e.RetryOf
-		}
+		retries[i] = idOrNull(e.RetryOf)
 		changes[i], skipped[i] = changesJSON(o.Changes), skipsJSON(o.Skipped)
 	}
 	return []any{
@@ -144,7 +141,7 @@ func (b *batch) writeArgs() []any {
 
 // failedArgs are the columns of the failures; false when there are none.
 func (b *batch) failedArgs() ([]any, bool) {
-	var accounts, ids, contacts []uuid.UUID
+	var accounts, ids, contacts idColumn
 	var offsets, codes []string
 	var payloads [][]byte
 	var accepted []time.Time
@@ -153,7 +150,8 @@ func (b *batch) failedArgs() ([]any, bool) {
 		if o.State != contact.Failed {
 			continue
 		}
-		accounts, ids, contacts = append(accounts, o.Account), append(ids, o.WriteID), append(contacts, o.ID)
+		accounts, ids = append(accounts, idValue(o.Account)), append(ids, idValue(o.WriteID))
+		contacts = append(contacts, idValue(o.ID))
 		offsets, codes = append(offsets, e.Offset.String()), append(codes, string(o.Code))
 		// Never nil: that would be NULL.
 		payloads = append(payloads, append([]byte{}, e.Raw...))

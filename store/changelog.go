@@ -114,7 +114,7 @@ func logCursor(q contact.LogQuery, last logRow) string {
 func scanLogRow(row pgx.CollectableRow) (logRow, error) {
 	var l logRow
 	var op string
-	err := row.Scan(&l.ID, &l.Contact, &l.Field, &op, &l.Old, &l.New, &l.WriteID, &l.n,
+	err := row.Scan(&l.ID, scanID(&l.Contact), &l.Field, &op, &l.Old, &l.New, scanID(&l.WriteID), &l.n,
 		&l.Version, &l.Actor, &l.Source, &l.AcceptedAt, &l.ChangedAt)
 	if err != nil {
 		return l, fmt.Errorf("scan log row: %w", err)

@@ -110,9 +110,9 @@ func (s *Store) Contacts(ctx context.Context, q contact.ContactQuery) (contact.C
 // Existence tells for each of the refs, in their order, whether the contact is
 // there. It is one round trip to the primary.
 func (s *Store) Existence(ctx context.Context, refs []contact.Ref) ([]contact.Existence, error) {
-	accounts, ids := make([]uuid.UUID, len(refs)), make([]uuid.UUID, len(refs))
+	accounts, ids := make(idColumn, len(refs)), make(idColumn, len(refs))
 	for i, ref := range refs {
-		accounts[i], ids[i] = ref.Account, ref.ID
+		accounts[i], ids[i] = idValue(ref.Account), idValue(ref.ID)
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()

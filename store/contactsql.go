@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"patchlane/tasks/contact"
@@ -83,7 +82,7 @@ func scanContact(row pgx.Row, more ...any) (contact.Contact, error) {
 	var custom, metadata []byte
 	var email, sms []int64
 	dest := make([]any, 0, 26+len(more))
-	dest = append(dest, &c.Account, &c.ID)
+	dest = append(dest, scanID(&c.Account), scanID(&c.ID))
 	for f := range contact.NumFields {
 		dest = append(dest, &c.Text[f])
 	}
@@ -109,18 +108,18 @@ func rowToContact(row pgx.CollectableRow) (contact.Contact, error) { return scan
 // where they were set.
 func contactArgs(list []contact.FoldedContact, all bool) []any {
 	n := len(list)
-	accounts, ids := make([]uuid.UUID, n), make([]uuid.UUID, n)
-	var text [contact.NumFields][]*string
+	accounts, ids := make(idColumn, n), make(idColumn, n)
+	var text [contact.NumFields]textColumn
 	for f := range text {
-		text[f] = make([]*string, n)
+		text[f] = make(textColumn, n)
 	}
-	notesSet, emailKeys := make([]bool, n), make([]*string, n)
-	tags, custom, metadata := make([]*string, n), make([]*string, n), make([]*string, n)
+	notesSet, emailKeys := make([]bool, n), make(textColumn, n)
+	tags, custom, metadata := make(textColumn, n), make(textColumn, n), make(textColumn, n)
 	email, sms := newConsentColumns(n), newConsentColumns(n)
-	archivedAt, archivedBy := make([]*time.Time, n), make([]*string, n)
+	archivedAt, archivedBy := make([]*time.Time, n), make(textColumn, n)
 	versions, created, updated := make([]int64, n), make([]time.Time, n), make([]time.Time, n)
 	for i, c := range list {
-		accounts[i], ids[i] = c.Account, c.ID
+		accounts[i], ids[i] = idValue(c.Account), idValue(c.ID)
 		for f := range text {
 			text[f][i] = c.Text[f]
 		}
@@ -156,16 +155,16 @@ func contactArgs(list []contact.FoldedContact, all bool) []any {
 
 // consentColumns are the columns of one channel: the clock and its projection.
 type consentColumns struct {
-	clocks  []*string
+	clocks  textColumn
 	out     []bool
-	reasons []*string
+	reasons textColumn
 	at      []*time.Time
 }
 
 func newConsentColumns(n int) consentColumns {
 	return consentColumns{
-		clocks: make([]*string, n), out: make([]bool, n),
-		reasons: make([]*string, n), at: make([]*time.Time, n),
+		clocks: make(textColumn, n), out: make([]bool, n),
+		reasons: make(textColumn, n), at: make([]*time.Time, n),
 	}
 }
 

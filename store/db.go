@@ -136,8 +136,8 @@ func newPool(ctx context.Context, url, name string, conns int) (*pgxpool.Pool, e
 	cfg.AfterConnect = func(_ context.Context, c *pgx.Conn) error {
 		// Exec mode asks the Go type, not the server, what a parameter is.
 		c.TypeMap().RegisterDefaultPgType(uuid.UUID{}, "uuid")
-		c.TypeMap().RegisterDefaultPgType([]uuid.UUID{}, "_uuid")
-		c.TypeMap().RegisterDefaultPgType([]*uuid.UUID{}, "_uuid")
+		c.TypeMap().RegisterDefaultPgType(idColumn{}, "_uuid")
+		c.TypeMap().RegisterDefaultPgType(textColumn{}, "_text")
 		return nil
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)

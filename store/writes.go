@@ -35,7 +35,7 @@ func scanRecord(row pgx.CollectableRow) (contact.Record, error) {
 	var retryOf, retriedAs *uuid.UUID
 	var discarded *time.Time
 	var changes, skipped []byte
-	err := row.Scan(&r.Account, &r.WriteID, &r.ID, &kind, &state, &code, &message, &r.Version,
+	err := row.Scan(scanID(&r.Account), scanID(&r.WriteID), scanID(&r.ID), &kind, &state, &code, &message, &r.Version,
 		&r.Actor, &source, &r.AcceptedAt, &r.AppliedAt, &retryOf, &changes, &skipped,
 		&retriedAs, &discarded)
 	if err != nil {
@@ -98,9 +98,9 @@ func (s *Store) Write(ctx context.Context, account, id uuid.UUID) (contact.Recor
 // WritesByID returns those of the writes that have an outcome, in any order,
 // in one round trip.
 func (s *Store) WritesByID(ctx context.Context, refs []contact.WriteRef) ([]contact.Record, error) {
-	accounts, ids := make([]uuid.UUID, len(refs)), make([]uuid.UUID, len(refs))
+	accounts, ids := make(idColumn, len(refs)), make(idColumn, len(refs))
 	for i, ref := range refs {
-		accounts[i], ids[i] = ref.Account, ref.ID
+		accounts[i], ids[i] = idValue(ref.Account), idValue(ref.ID)
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
