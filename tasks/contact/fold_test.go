@@ -380,3 +380,26 @@ func TestFoldRetrySkipsWhatChangedSince(t *testing.T) {
 		t.Errorf("retried restore: %s, skipped %v", o.State, o.Skipped)
 	}
 }
+
+// Appends share one growing text; what replaces it begins another, and a
+// contact handed out earlier keeps what it showed.
+func TestFoldAppendsAfterASet(t *testing.T) {
+	t.Parallel()
+	b := setup()
+	add := func(s string) Entry { return b.patch(func(w *Write) { w.Patch.NotesAppend = &s }) }
+	set := func(s *string) Entry { return b.patch(func(w *Write) { w.Patch.SetText(Notes, s) }) }
+	tooLong := strings.Repeat("z", 64)
+	out := b.fold([]Entry{
+		add("1"), add("2"), add("3"), add(tooLong), add("4"), set(new("x")), add("5"), add("6"), set(nil), add("7"), set(new("")), add("8"),
+	})
+	want := []string{"1", "1\n2", "1\n2\n3", "", "1\n2\n3\n4", "x", "x\n5", "x\n5\n6", "", "7", "", "8"}
+	for i, o := range out.Outcomes {
+		got := ""
+		if o.Contact != nil && o.Contact.Text[Notes] != nil {
+			got = *o.Contact.Text[Notes]
+		}
+		if got != want[i] {
+			t.Errorf("notes after write %d: %q, want %q", i, got, want[i])
+		}
+	}
+}
