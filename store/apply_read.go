@@ -186,7 +186,7 @@ func (b *batch) queueTaken(q *pgx.Batch) {
 		}
 		if e.Kind == contact.KindRestore {
 			restoreOf = append(restoreOf, idValue(e.Account))
-			restored = append(restored, idValue(e.Write.Contact))
+			restored = append(restored, idValue(e.Contact))
 		}
 	}
 	if len(emails)+len(externals)+len(restored) == 0 {

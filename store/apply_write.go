@@ -152,7 +152,7 @@ func (b *batch) failedArgs() ([]any, bool) {
 		}
 		accounts, ids = append(accounts, idValue(o.Account)), append(ids, idValue(o.WriteID))
 		contacts = append(contacts, idValue(o.ID))
-		offsets, codes = append(offsets, e.Offset.String()), append(codes, string(o.Code))
+		offsets, codes = append(offsets, e.String()), append(codes, string(o.Code))
 		// Never nil: that would be NULL.
 		payloads = append(payloads, append([]byte{}, e.Raw...))
 		accepted = append(accepted, e.AcceptedAt)

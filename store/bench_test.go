@@ -145,14 +145,14 @@ func oneTransaction(ctx context.Context, db *bun.DB, e *contact.Entry) error {
 		var title, company *string
 		var version int64
 		err := tx.QueryRowContext(ctx, `SELECT job_title, company_name, version FROM contacts
-			WHERE account_id = ? AND id = ? FOR UPDATE`, e.Account, e.Write.Contact).Scan(&title, &company, &version)
+			WHERE account_id = ? AND id = ? FOR UPDATE`, e.Account, e.Contact).Scan(&title, &company, &version)
 		if err != nil {
 			return err
 		}
 		newTitle, _ := e.Patch.Text(contact.JobTitle)
 		newCompany, _ := e.Patch.Text(contact.CompanyName)
 		_, err = tx.ExecContext(ctx, `UPDATE contacts SET job_title = ?, company_name = ?, version = version + 1,
-			updated_at = now() WHERE account_id = ? AND id = ?`, newTitle, newCompany, e.Account, e.Write.Contact)
+			updated_at = now() WHERE account_id = ? AND id = ?`, newTitle, newCompany, e.Account, e.Contact)
 		if err != nil {
 			return err
 		}
@@ -165,7 +165,7 @@ func oneTransaction(ctx context.Context, db *bun.DB, e *contact.Entry) error {
 		_, err = tx.ExecContext(ctx, `INSERT INTO writes (account_id, id, contact_id, kind, state, version,
 				actor, source, accepted_at, applied_at, changes)
 			VALUES (?, ?, ?, 'patch', 'applied', ?, ?, ?, ?, now(), ?)`,
-			e.Account, e.ID, e.Write.Contact, version+1, e.Actor, string(e.Source), e.AcceptedAt, string(changes))
+			e.Account, e.ID, e.Contact, version+1, e.Actor, string(e.Source), e.AcceptedAt, string(changes))
 		return err
 	})
 }

@@ -67,7 +67,7 @@ func versionOf(id uuid.UUID) int64 {
 func floorID(t time.Time) uuid.UUID {
 	var id uuid.UUID
 	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(max(t.UnixMilli(), 0))<<16) //nolint:gosec // not negative
+	binary.BigEndian.PutUint64(ms[:], uint64(max(t.UnixMilli(), 0))<<16)
 	copy(id[:6], ms[:6])
 	return id
 }

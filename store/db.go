@@ -123,7 +123,7 @@ func newPool(ctx context.Context, url, name string, conns int) (*pgxpool.Pool, e
 	if err != nil {
 		return nil, fmt.Errorf("parse database url: %w", err)
 	}
-	cfg.MaxConns = int32(min(max(conns, 1), 10_000)) //nolint:gosec // bounded just here
+	cfg.MaxConns = int32(min(max(conns, 1), 10_000))
 	cfg.MinConns = 0
 	cfg.MaxConnIdleTime = 5 * time.Minute
 	cfg.ConnConfig.ConnectTimeout = 3 * time.Second

@@ -30,8 +30,7 @@ var errUnknownCommit = errors.New("commit has an unknown fate")
 
 // sqlState returns the SQLSTATE of an error of the server, else "".
 func sqlState(err error) string {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code
 	}
 	return ""

@@ -20,8 +20,7 @@ func (s *Store) Fail(
 	ctx context.Context, lane contact.Lane, entry contact.Entry, cause *contact.DataError,
 ) (contact.Outcome, error) {
 	out, err := s.fail(ctx, lane, entry, cause)
-	var refused *contact.DataError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*contact.DataError](err); ok {
 		// No value that is left can be refused, so this is not reached; but a
 		// lane that stands still for ever would be worse than a lost name.
 		s.logger.ErrorContext(ctx, "recording a failure was refused, recording it for nobody", "err", err)
@@ -118,5 +117,5 @@ func tidyText(s string) string {
 // and JSON can say.
 func offsetTime(o contact.Offset) time.Time {
 	const year9999 = 253402300799000
-	return time.UnixMilli(int64(min(o.Ms, year9999))).UTC() //nolint:gosec // bounded just here
+	return time.UnixMilli(int64(min(o.Ms, year9999))).UTC()
 }

@@ -27,20 +27,19 @@ type bundle struct {
 	seq     uint64
 }
 
-func setup(t testing.TB) *bundle {
-	t.Helper()
-	return setupConfig(t, store.Config{})
+func setup(tb testing.TB) *bundle {
+	tb.Helper()
+	return setupConfig(tb, store.Config{})
 }
 
-func setupConfig(t testing.TB, cfg store.Config) *bundle {
-	t.Helper()
-	b := &bundle{DB: storetest.Open(t, cfg), t: t, clock: time.Now().UTC().Truncate(time.Millisecond)}
-	a, err := b.Store.CreateAccount(t.Context(), "Acme")
+func setupConfig(tb testing.TB, cfg store.Config) *bundle {
+	tb.Helper()
+	db := storetest.Open(tb, cfg)
+	a, err := db.Store.CreateAccount(tb.Context(), "Acme")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	b.account = a.ID
-	return b
+	return &bundle{DB: db, t: tb, account: a.ID, clock: time.Now().UTC().Truncate(time.Millisecond)}
 }
 
 // connect opens a session beside the store.
@@ -55,10 +54,10 @@ func (b *bundle) connect() *pgx.Conn {
 }
 
 // exec runs a statement on a session of its own.
-func (b *bundle) exec(sql string, args ...any) {
+func (b *bundle) exec(sql string) {
 	b.t.Helper()
 	conn := b.connect()
-	if _, err := conn.Exec(b.t.Context(), sql, args...); err != nil {
+	if _, err := conn.Exec(b.t.Context(), sql); err != nil {
 		b.t.Fatalf("%s: %v", sql, err)
 	}
 }

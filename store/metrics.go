@@ -76,6 +76,7 @@ func poolMetrics(f promauto.Factory, name string, pool *pgxpool.Pool) {
 		Name: "patchlane_store_pool_waits_total", Help: "Calls that waited for a connection.", ConstLabels: labels,
 	}, func() float64 { return float64(pool.Stat().EmptyAcquireCount()) })
 	f.NewCounterFunc(prometheus.CounterOpts{
-		Name: "patchlane_store_pool_wait_seconds_total", Help: "Time that calls waited for a connection.", ConstLabels: labels,
+		Name: "patchlane_store_pool_wait_seconds_total", Help: "Time that calls waited for a connection.",
+		ConstLabels: labels,
 	}, func() float64 { return pool.Stat().EmptyAcquireWaitTime().Seconds() })
 }

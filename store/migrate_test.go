@@ -135,7 +135,8 @@ func TestMigrateFixesLanes(t *testing.T) {
 		}
 	}
 	err := migrate(6, 3)
-	if err == nil || !strings.Contains(err.Error(), "5 contact lanes") || !strings.Contains(err.Error(), "to change them") {
+	if err == nil || !strings.Contains(err.Error(), "5 contact lanes") ||
+		!strings.Contains(err.Error(), "to change them") {
 		t.Errorf("another number: %v", err)
 	}
 	s, err := store.Open(ctx, store.Config{URL: dbURL})

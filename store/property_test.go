@@ -71,7 +71,7 @@ func TestBatchesEqualOneByOne(t *testing.T) {
 	b := setup(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		// The contacts exist before most of the writes: else all would fail.
-		var steps []step
+		steps := make([]step, 0, 3+24)
 		for i := range 3 {
 			steps = append(steps, step{contact: i, kind: contact.KindCreate})
 		}

@@ -146,7 +146,7 @@ func TestWritesList(t *testing.T) {
 	list := func(q contact.WriteQuery) string {
 		q.Account, q.Limit = b.account, 2
 		s := ""
-		for pages := 0; pages < 5; pages++ {
+		for range 5 {
 			page, err := b.Store.Writes(t.Context(), q)
 			if err != nil {
 				t.Fatal(err)
@@ -214,7 +214,8 @@ func TestChangeLog(t *testing.T) {
 		return lines
 	}
 	ada := []string{
-		`3 append notes null->"m"`, `2 set job_title null->"CEO"`, `2 set company_name null->"Acme"`, `1 set first_name null->"Ada"`,
+		`3 append notes null->"m"`, `2 set job_title null->"CEO"`,
+		`2 set company_name null->"Acme"`, `1 set first_name null->"Ada"`,
 	}
 	for name, tc := range map[string]struct {
 		q    contact.LogQuery
@@ -240,15 +241,17 @@ func TestContactAsOf(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	id := b.contactsNamed("Ada")[0]
-	want := []contact.Contact{b.contact(id)}
-	for _, e := range []contact.Entry{
+	later := []contact.Entry{
 		b.note(id, "one"), b.patch(id, contact.JobTitle, "CEO"), b.note(id, "two"),
 		b.entry(contact.KindPatch, id, func(p *contact.Patch) {
 			p.Tags = []string{"a", "b"}
 			p.Metadata = json.RawMessage(`{"k": {"n": 1.50}}`)
 		}),
 		b.entry(contact.KindArchive, id, nil), b.entry(contact.KindRestore, id, nil),
-	} {
+	}
+	want := make([]contact.Contact, 0, len(later)+1)
+	want = append(want, b.contact(id))
+	for _, e := range later {
 		b.mustApply(e)
 		want = append(want, b.contact(id))
 	}
@@ -272,8 +275,9 @@ func TestTricksComeBackByteForByte(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	tricks := []string{
-		`'; DROP TABLE contacts; --`, `$1 $2 ? ?? :name @p`, `\'; \\ \x00 \u0000`, `{"a":"b"}`, `{NULL,"a,b"}`, `NULL`, ``,
-		"tab\tnewline\ncr\r\u2028", `"quoted"`, "\u202ertl \U0001F600 e\u0301", `<script>&amp;</script>`, `%s%n`, `E'\n'`, " lead and trail ",
+		`'; DROP TABLE contacts; --`, `$1 $2 ? ?? :name @p`, `\'; \\ \x00 \u0000`, `{"a":"b"}`,
+		`{NULL,"a,b"}`, `NULL`, ``, "tab\tnewline\ncr\r\u2028", `"quoted"`,
+		"\u202ertl \U0001F600 e\u0301", `<script>&amp;</script>`, `%s%n`, `E'\n'`, " lead and trail ",
 	}
 	for _, trick := range tricks {
 		id := uuid.New()
@@ -300,10 +304,9 @@ func TestTricksComeBackByteForByte(t *testing.T) {
 		c := b.contact(id)
 		for f := range contact.NumFields {
 			want := trick
-			switch f {
-			case contact.DateOfBirth:
+			if f == contact.DateOfBirth {
 				want = ""
-			case contact.Email, contact.ExternalID:
+			} else if f == contact.Email || f == contact.ExternalID {
 				want = trick + id.String()
 			}
 			if got := text(c, f); got != want {

@@ -159,7 +159,8 @@ func TestRetryLeavesChangedFieldsAlone(t *testing.T) {
 		t.Errorf("outcome %+v", o)
 	}
 	c := b.contact(ids[0])
-	if text(c, contact.JobTitle) != "new title" || text(c, contact.CompanyName) != "old company" || text(c, contact.Email) != "x@b.example" {
+	if text(c, contact.JobTitle) != "new title" || text(c, contact.CompanyName) != "old company" ||
+		text(c, contact.Email) != "x@b.example" {
 		t.Errorf("contact %q %q", text(c, contact.JobTitle), text(c, contact.CompanyName))
 	}
 	if r := b.state(o.WriteID); len(r.Skipped) != 1 || r.Skipped[0] != o.Skipped[0] {

@@ -110,11 +110,13 @@ func create(tb testing.TB, from string) string {
 	name := "test_" + hex.EncodeToString(suffix)
 	shared.copying.Lock()
 	defer shared.copying.Unlock()
-	if err := execAdmin(server.URL(), `CREATE DATABASE `+name+` TEMPLATE `+from); err != nil {
+	if err := execAdmin(tb.Context(), server.URL(), `CREATE DATABASE `+name+` TEMPLATE `+from); err != nil {
 		tb.Fatalf("create database: %v", err)
 	}
 	tb.Cleanup(func() {
-		if err := execAdmin(server.URL(), `DROP DATABASE IF EXISTS `+name+` WITH (FORCE)`); err != nil {
+		// The test's context has ended before its cleanups run.
+		ctx := context.WithoutCancel(tb.Context())
+		if err := execAdmin(ctx, server.URL(), `DROP DATABASE IF EXISTS `+name+` WITH (FORCE)`); err != nil {
 			tb.Errorf("drop database: %v", err)
 		}
 	})
@@ -146,7 +148,7 @@ func start() (*local.Postgres, error) {
 }
 
 func makeTemplate(ctx context.Context, server string) error {
-	if err := execAdmin(server, `CREATE DATABASE `+template+` TEMPLATE template0`); err != nil {
+	if err := execAdmin(ctx, server, `CREATE DATABASE `+template+` TEMPLATE template0`); err != nil {
 		return err
 	}
 	return store.Migrate(ctx, withDatabase(server, template), store.MigrateOptions{Lanes: Lanes()})
@@ -163,10 +165,9 @@ func stop() error {
 	return server.Stop()
 }
 
-// execAdmin runs one statement in the server's own database. It does not take
-// the test's context: a cleanup runs after that has ended.
-func execAdmin(server, sql string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+// execAdmin runs one statement in the server's own database.
+func execAdmin(ctx context.Context, server, sql string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, server)
 	if err != nil {
