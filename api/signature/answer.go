@@ -86,7 +86,7 @@ func Refused(p Provider, err error) Answer {
 	}
 	row := answersOf(p)
 	a := Answer{Status: row.refused, Header: http.Header{}}
-	r, ok := errors.AsType[*Refusal](err)
+	r, ok := errors.AsType[*RefusalError](err)
 	switch {
 	case !ok:
 		return Overloaded(p, 0)

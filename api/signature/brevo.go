@@ -15,7 +15,7 @@ func verifyBrevo(ep Endpoint, req Request) (Verified, error) {
 	}
 	sent := req.Header.Get("Authorization")
 	if sent == "" {
-		return Verified{}, &Refusal{Reason: RefusedCredentials}
+		return Verified{}, &RefusalError{Reason: RefusedCredentials}
 	}
 	scheme, token, _ := strings.Cut(sent, " ")
 	found := false

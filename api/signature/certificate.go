@@ -15,6 +15,7 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -165,10 +166,8 @@ func parseCertificate(raw []byte) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse certificate: %w", err)
 	}
-	for _, name := range append([]string{cert.Subject.CommonName}, cert.DNSNames...) {
-		if snsName.MatchString(name) {
-			return cert, nil
-		}
+	if !slices.ContainsFunc(append(cert.DNSNames, cert.Subject.CommonName), snsName.MatchString) {
+		return nil, errors.New("parse certificate: not made out to SNS")
 	}
-	return nil, errors.New("parse certificate: not made out to SNS")
+	return cert, nil
 }

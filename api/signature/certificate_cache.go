@@ -46,7 +46,10 @@ type fetched struct {
 
 // newCertificates returns an empty cache.
 func newCertificates(fetch CertificateFetcher) *certificates {
-	return &certificates{fetch: fetch, now: time.Now, held: make(map[string]fetched), slots: make(chan struct{}, maxFetches)}
+	return &certificates{
+		fetch: fetch, now: time.Now,
+		slots: make(chan struct{}, maxFetches), held: make(map[string]fetched),
+	}
 }
 
 // get returns the certificate at a URL of SNS. The fetch outlives the request

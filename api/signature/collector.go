@@ -8,9 +8,9 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"patchlane/tasks/contact"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // What is kept of a request is small: an evidence of a few fields, an id that

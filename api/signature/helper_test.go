@@ -2,7 +2,9 @@ package signature
 
 import (
 	"crypto/sha1"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/pem"
 	"net/http"
 	"strings"
@@ -15,7 +17,7 @@ func twilioSign(key, text string) string {
 
 // summary names actions and reasons of what was decoded.
 func summary(d Decoded) string {
-	var out []string
+	out := make([]string, 0, len(d.Events)+len(d.Quarantined))
 	for _, e := range d.Events {
 		out = append(out, string(e.Action)+" "+e.Reason)
 	}
@@ -46,3 +48,6 @@ func postForm(p Provider, fields map[string]string) Decoded {
 func pemOf(der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
+
+// hexMAC signs a text as Mailgun does.
+func hexMAC(key, text string) string { return hex.EncodeToString(mac(sha256.New, key, []byte(text))) }

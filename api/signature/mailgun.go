@@ -228,6 +228,7 @@ func (c *collector) mailgunLegacy(fields form) {
 			e.Reason = "suppress-" + e.Status.Code
 		}
 	}
-	e.ID = scalar(digest("legacy", string(e.Event), string(e.Recipient), fields.get("Message-Id"), fields.get("message-id")))
+	message := fields.get("Message-Id") + fields.get("message-id")
+	e.ID = scalar(digest("legacy", string(e.Event), string(e.Recipient), message))
 	c.mailgun(e, c.req.Body)
 }

@@ -24,16 +24,16 @@ const (
 	RefusedProvider         Reason = "unknown_provider"
 )
 
-// Refusal is the error of a request that is not proved to come from the
+// RefusalError is the error of a request that is not proved to come from the
 // provider. Nothing of it may be stored.
-type Refusal struct {
+type RefusalError struct {
 	Reason Reason
 	// challenge asks for credentials: the client may come back with them.
 	challenge bool
 }
 
 // Error implements error.
-func (r *Refusal) Error() string { return "refuse webhook: " + string(r.Reason) }
+func (r *RefusalError) Error() string { return "refuse webhook: " + string(r.Reason) }
 
 // ErrUnavailable is wrapped by the error of Verify when the request could not
 // be judged for now, as the certificate of its signer could not be had. It is
@@ -45,11 +45,11 @@ func Forged() error { return refuse(RefusedReplay) }
 
 // ReasonOf returns the reason of a refusal, or "" of any other error.
 func ReasonOf(err error) Reason {
-	if r, ok := errors.AsType[*Refusal](err); ok {
+	if r, ok := errors.AsType[*RefusalError](err); ok {
 		return r.Reason
 	}
 	return ""
 }
 
 // refuse returns a refusal.
-func refuse(reason Reason) *Refusal { return &Refusal{Reason: reason} }
+func refuse(reason Reason) *RefusalError { return &RefusalError{Reason: reason} }

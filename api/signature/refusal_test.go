@@ -35,6 +35,7 @@ func forEachSample(t *testing.T, test func(t *testing.T, v *Verifier, ep Endpoin
 func TestFlippedByteIsRefused(t *testing.T) {
 	t.Parallel()
 	forEachSample(t, func(t *testing.T, v *Verifier, ep Endpoint, req Request) {
+		t.Helper()
 		before, err := v.Verify(t.Context(), ep, req)
 		if err != nil {
 			t.Fatal(err)
@@ -61,6 +62,7 @@ func TestFlippedByteIsRefused(t *testing.T) {
 func TestWrongSecretIsRefused(t *testing.T) {
 	t.Parallel()
 	forEachSample(t, func(t *testing.T, v *Verifier, ep Endpoint, req Request) {
+		t.Helper()
 		if ep.Provider == SES {
 			ep.TopicARN = strings.Replace(ep.TopicARN, "1234", "4321", 1)
 			if got := refusal(t.Context(), t, v, ep, req); got != RefusedTopic {
@@ -88,6 +90,7 @@ func TestWrongSecretIsRefused(t *testing.T) {
 func TestEmptySecretIsRefused(t *testing.T) {
 	t.Parallel()
 	forEachSample(t, func(t *testing.T, v *Verifier, ep Endpoint, req Request) {
+		t.Helper()
 		ep.TopicARN = ""
 		for _, secrets := range [][]string{nil, {}, {""}, {"", ""}} {
 			ep.Secrets = secrets
@@ -101,6 +104,7 @@ func TestEmptySecretIsRefused(t *testing.T) {
 func TestMissingSignatureIsRefused(t *testing.T) {
 	t.Parallel()
 	forEachSample(t, func(t *testing.T, v *Verifier, ep Endpoint, req Request) {
+		t.Helper()
 		req.Header = http.Header{"Content-Type": req.Header["Content-Type"]}
 		switch ep.Provider {
 		case SES:
@@ -127,6 +131,7 @@ func TestAge(t *testing.T) {
 		Mailgun: 9 * time.Hour, Resend: 5 * time.Minute, Standard: 5 * time.Minute,
 	}
 	forEachSample(t, func(t *testing.T, v *Verifier, ep Endpoint, req Request) {
+		t.Helper()
 		window, limited := windows[ep.Provider]
 		if !limited {
 			window = 10 * 365 * 24 * time.Hour / 2
@@ -154,6 +159,7 @@ func TestAge(t *testing.T) {
 func TestMethodsAndSize(t *testing.T) {
 	t.Parallel()
 	forEachSample(t, func(t *testing.T, v *Verifier, ep Endpoint, req Request) {
+		t.Helper()
 		big := req
 		big.Body = make([]byte, MaxBody+1)
 		err := func() error { _, err := v.Verify(t.Context(), ep, big); return err }()
@@ -198,7 +204,7 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("%s: what cannot be judged is not asked for again", p)
 		}
 	}
-	a := Refused(Postmark, &Refusal{Reason: RefusedCredentials, challenge: true})
+	a := Refused(Postmark, &RefusalError{Reason: RefusedCredentials, challenge: true})
 	if a.Status != 401 || !strings.HasPrefix(a.Header.Get("WWW-Authenticate"), "Basic") {
 		t.Errorf("no challenge: %+v", a)
 	}

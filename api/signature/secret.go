@@ -96,7 +96,7 @@ func verifyBasic(ep Endpoint, req Request) (Verified, error) {
 		return Verified{}, nil
 	}
 	if req.Header.Get("Authorization") == "" {
-		return Verified{}, &Refusal{Reason: RefusedCredentials, challenge: true}
+		return Verified{}, &RefusalError{Reason: RefusedCredentials, challenge: true}
 	}
 	return Verified{}, refuse(RefusedBadSignature)
 }

@@ -5,7 +5,7 @@
 // It is pure, apart from the certificates of Amazon SNS (certificate.go): no
 // Redis, no Postgres, no clock of its own. The order is always the same:
 //
-//	Verify   signature over the raw body, credentials, age   -> Refusal
+//	Verify   signature over the raw body, credentials, age   -> RefusalError
 //	consume  a token that does not cover the body (OneTime)  -> caller
 //	Decode   one Event an address, bad elements set aside    -> Decoded
 //	append   events to their address lanes, make them durable -> caller

@@ -6,10 +6,10 @@ import (
 	"strings"
 	"time"
 
+	"patchlane/tasks/contact"
+
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-
-	"patchlane/tasks/contact"
 )
 
 // telnyxWindow suffices, as Telnyx tries again within seconds.

@@ -22,7 +22,7 @@ func NewVerifier(fetch CertificateFetcher) *Verifier {
 }
 
 // Verify proves that the provider of the endpoint sent the request, recently
-// enough for how long that provider repeats one. The error is a *Refusal or
+// enough for how long that provider repeats one. The error is a *RefusalError or
 // wraps ErrUnavailable or the error of ctx.
 func (v *Verifier) Verify(ctx context.Context, ep Endpoint, req Request) (Verified, error) {
 	check, ok := v.check(ep.Provider)
