@@ -48,7 +48,7 @@ type desk struct {
 
 // open connects and calls what is to be done. The connections end with it.
 func (c *adminBase) open(ctx context.Context, s streams, do func(context.Context, *desk) error) error {
-	if err := c.backends.validate(); err != nil {
+	if err := c.check(); err != nil {
 		return &configError{err}
 	}
 	target, err := parseRedis(c.RedisURL)

@@ -94,9 +94,10 @@ func newSecret(prefixes []string) string {
 
 // dialects lists the names of the dialects of this release.
 func dialects() []string {
-	var names []string
-	for _, d := range dialect.All() {
-		names = append(names, d.Traits().Name)
+	all := dialect.All()
+	names := make([]string, len(all))
+	for i, d := range all {
+		names[i] = d.Traits().Name
 	}
 	return names
 }

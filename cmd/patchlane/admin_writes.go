@@ -191,7 +191,7 @@ func (d *desk) retry(ctx context.Context, id uuid.UUID, force bool) (w *contact.
 		return nil, receipt, err
 	}
 	bell := asynq.NewClient(d.target.asynq(ringConns))
-	appender := lane.NewAppender(lanes, lane.AppenderConfig{Ring: tasks.Ring(bell)})
+	appender := lane.NewAppender(lanes, lane.AppenderConfig{Ring: tasks.Ring(bell)}) //nolint:contextcheck // It lives until Close.
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()

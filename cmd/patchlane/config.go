@@ -90,7 +90,7 @@ func (e *configError) Unwrap() error { return e.err }
 
 // Validate reports every problem of the configuration at once.
 func (c *config) Validate() error {
-	problems := []error{c.backends.validate(), c.validateLanes(), c.validateAddresses()}
+	problems := []error{c.check(), c.validateLanes(), c.validateAddresses()}
 	for _, n := range []struct {
 		flag  string
 		value int
@@ -126,7 +126,7 @@ func (c *config) Validate() error {
 
 // validateLanes checks what is said of lanes.
 func (c *config) validateLanes() error {
-	err := c.laneCounts.validate()
+	err := c.validate()
 	if !(c.LaneShare > 0 && c.LaneShare <= 1) { // NaN is refused too.
 		err = errors.Join(err, fmt.Errorf("--lane-share: %g is not above 0 and up to 1", c.LaneShare))
 	}
@@ -178,9 +178,9 @@ func (c *config) validateAddresses() error {
 	return errors.Join(problems...)
 }
 
-// validate checks both addresses without connecting. A URL is never repeated
-// in a message: it may hold a password.
-func (b *backends) validate() error {
+// check looks at both addresses without connecting. A URL is never repeated in
+// a message: it may hold a password.
+func (b *backends) check() error {
 	return errors.Join(validateDatabaseURL(b.DatabaseURL), validateRedisURL(b.RedisURL))
 }
 

@@ -13,7 +13,9 @@ import (
 )
 
 // demoCmd is `patchlane demo`.
-type demoCmd struct{}
+type demoCmd struct {
+	Writes int `name:"writes" default:"20000" help:"Writes of the verified load at the end."`
+}
 
 // Help is the long text of --help.
 func (*demoCmd) Help() string {
@@ -58,7 +60,7 @@ func (c *demoCmd) Run(ctx context.Context, s streams) (err error) {
 	if err := d.show(ctx, people); err != nil {
 		return fmt.Errorf("show the contacts: %w", err)
 	}
-	if err := d.measure(ctx, s); err != nil {
+	if err := d.measure(ctx, c.Writes); err != nil {
 		return fmt.Errorf("bench: %w", err)
 	}
 	if d.failed > 0 {
@@ -127,10 +129,10 @@ func (d *demo) stop() error {
 }
 
 // measure runs a short load that verifies what it wrote.
-func (d *demo) measure(ctx context.Context, s streams) error {
-	d.say("\n4. A short verified load: 20,000 writes to 1,000 contacts in requests of 200\n")
+func (d *demo) measure(ctx context.Context, writes int) error {
+	d.say("\n4. A short verified load: %d writes to 1000 contacts in requests of 200\n", writes)
 	load := bench.Command{
-		URL: d.client.url, Key: d.client.key, Batch: 200, Concurrency: 8, Writes: 20_000, Contacts: 1000, Verify: true,
+		URL: d.client.url, Key: d.client.key, Batch: 200, Concurrency: 8, Writes: writes, Contacts: 1000, Verify: true,
 	}
 	report, err := load.Measure(ctx, io.Discard)
 	if err != nil {

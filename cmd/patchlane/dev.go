@@ -18,7 +18,7 @@ import (
 // devCmd is `patchlane dev`.
 type devCmd struct {
 	Data      string `name:"data" env:"PATCHLANE_DATA" type:"path" placeholder:"DIR" help:"Folder in which Postgres and Redis keep their data between runs; without it a temporary one is used and removed."`
-	ReadyFile string `name:"ready-file" env:"PATCHLANE_READY_FILE" type:"path" placeholder:"FILE" help:"Written, by rename, when everything is ready: JSON with the addresses of API, ops, Postgres and Redis, and the servers' process ids."`
+	ReadyFile string `name:"ready-file" env:"PATCHLANE_READY_FILE" type:"path" placeholder:"FILE" help:"Written, by rename, when everything is ready, and removed at the end: JSON with the addresses of API, ops, Postgres and Redis, and the servers' process ids."`
 	Listen    string `name:"listen" env:"PATCHLANE_LISTEN" group:"api" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address of the API (default: ${default}, this machine alone)."`
 	OpsListen string `name:"ops-listen" env:"PATCHLANE_OPS_LISTEN" group:"process" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Address of metrics, health and profiles (default: ${default})."`
 	// Given, the addresses of other servers are not used: dev brings its own.
@@ -53,16 +53,14 @@ func (c *devCmd) Run(ctx context.Context, s streams) (err error) {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	if c.ReadyFile != "" {
-		if err := os.Remove(c.ReadyFile); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("remove the old ready file: %w", err)
-		}
+	if err := c.notReady(); err != nil {
+		return err
 	}
 	st, err := startStack(ctx, c.Data, logger)
 	if err != nil {
 		return unlessAsked(err)
 	}
-	defer func() { err = errors.Join(err, st.stop()) }()
+	defer func() { err = errors.Join(err, c.notReady(), st.stop()) }()
 	cfg.DatabaseURL, cfg.RedisURL = st.postgres.URL(), st.redis.URL()
 	if !st.redis.Durable() {
 		cfg.AllowVolatileQueue = true
@@ -84,6 +82,17 @@ func (c *devCmd) Run(ctx context.Context, s streams) (err error) {
 		st.watch(watching, func() { f.rewrite(watching, logger) })
 		return c.welcome(ctx, s, cfg, at)
 	})
+}
+
+// notReady removes the ready file: of an earlier run, and at the end.
+func (c *devCmd) notReady() error {
+	if c.ReadyFile == "" {
+		return nil
+	}
+	if err := os.Remove(c.ReadyFile); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove ready file: %w", err)
+	}
+	return nil
 }
 
 func (c *devCmd) config() *config {

@@ -81,22 +81,15 @@ func (d *durability) watch(ctx context.Context) error {
 	wait := backOff{wait: firstWait, most: mostWait}
 	for {
 		found, err := d.look(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil && d.state.Load() == unknownYet:
-			d.logger.WarnContext(ctx, "waiting for redis", "err", err)
-			if !wait.pause(ctx) {
-				return nil
-			}
-			continue
-		case err == nil:
+		if err == nil {
 			if err := d.note(ctx, found); err != nil {
 				return err
 			}
+			wait = backOff{wait: durabilityInterval, most: durabilityInterval}
+		} else if ctx.Err() == nil && d.state.Load() == unknownYet {
+			d.logger.WarnContext(ctx, "waiting for redis", "err", err)
 		}
-		later := backOff{wait: durabilityInterval, most: durabilityInterval}
-		if !later.pause(ctx) {
+		if !wait.pause(ctx) {
 			return nil
 		}
 	}

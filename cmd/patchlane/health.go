@@ -62,7 +62,7 @@ func (h *health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // live answers /livez: the process runs, whatever is away.
 func live(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, map[string]string{"status": "live"})
+	answer(w, http.StatusOK, map[string]bool{"alive": true})
 }
 
 func answer(w http.ResponseWriter, status int, body any) {

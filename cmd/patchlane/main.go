@@ -20,6 +20,7 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	"github.com/redis/go-redis/v9"
 	"golang.org/x/term"
 )
 
@@ -65,6 +66,7 @@ type streams struct {
 }
 
 func main() {
+	redis.SetLogger(silent{})
 	ctx, stop := untilSignal(context.Background())
 	s := streams{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
@@ -75,6 +77,13 @@ func main() {
 	stop()
 	os.Exit(code)
 }
+
+// silent drops what go-redis prints on its own: hundreds of unstructured lines
+// during an outage. Each of its errors reaches a caller too, who logs it.
+type silent struct{}
+
+// Printf drops a line.
+func (silent) Printf(context.Context, string, ...any) {}
 
 // untilSignal ends the context at the first SIGINT or SIGTERM, which starts a
 // graceful stop, and the process at the second.

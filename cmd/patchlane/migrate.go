@@ -46,7 +46,7 @@ type migrateUpCmd struct {
 
 // Run migrates and prints what the database has now.
 func (c *migrateUpCmd) Run(ctx context.Context, s streams) error {
-	if err := errors.Join(c.check(), c.laneCounts.validate()); err != nil {
+	if err := errors.Join(c.check(), c.validate()); err != nil {
 		return &configError{err}
 	}
 	err := store.Migrate(ctx, c.DatabaseURL, store.MigrateOptions{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -43,8 +44,8 @@ func (t *teardown) run(ctx context.Context) error {
 		steps := t.steps
 		t.mu.Unlock()
 		var problems []error
-		for i := len(steps) - 1; i >= 0; i-- {
-			problems = append(problems, t.runStep(context.WithoutCancel(ctx), steps[i]))
+		for _, s := range slices.Backward(steps) {
+			problems = append(problems, t.runStep(context.WithoutCancel(ctx), s))
 		}
 		t.err = errors.Join(problems...)
 	})

@@ -158,7 +158,7 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 	if cfg.Listen != "" {
 		replies := lane.NewReplies(side, uuid.NewString(), logger)
 		background.Go(func() error { return replies.Run(rest) })
-		appender := lane.NewAppender(lanes, lane.AppenderConfig{Ring: ring})
+		appender := lane.NewAppender(lanes, lane.AppenderConfig{Ring: ring}) //nolint:contextcheck // It lives until Close.
 		stop.add("appender", appender.Close)
 		server, err := api.New(api.Options{
 			Lanes: counts, Contacts: db, Ledger: db, Failed: db, Keys: db, Mirror: copies,
