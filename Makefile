@@ -36,7 +36,7 @@ test: deps ## vet, and every test with the race detector on real servers
 	go vet -tags nofence ./...
 	@mkdir -p bin
 	@echo 'go test -race ./...   (all of it: bin/test.log)'
-	@go test -race -v -timeout 10m ./... 2>&1 | tee bin/test.log | awk -f .ci/tests.awk
+	@go test -race -v -timeout 20m ./... 2>&1 | tee bin/test.log | awk -f .ci/tests.awk
 
 .PHONY: lint
 lint: $(golangci_lint) ## linters, formatting, and a tidy go.mod
