@@ -41,5 +41,16 @@
 // Migrations are run by code of ours rather than bun's: a migration commits
 // with its record, so a killed one needs no idempotent SQL.
 //
+// # Measured
+//
+// Two cores shared with other work, the server beside the test, fsync on,
+// 20,000 contacts, two changed fields with their ledger and audit row
+// (`go test ./store -run none -bench .`): 17,600 and 43,100 writes a second in
+// batches of 500 from four lanes, against 2,700 and 3,900 with one transaction
+// a write on 16 connections, each pair taken in one run. A batch spends most of
+// its time in the write step; the fold takes half a millisecond. When writes
+// are spread over the table 99 % of the updates stay on their page (HOT); a run
+// through the table in the order of its pages fills them, and 17 % do.
+//
 // Where to start: apply.go.
 package store
