@@ -241,11 +241,11 @@ func (c *config) LogValue() slog.Value {
 		slog.Bool("allow_volatile_queue", c.AllowVolatileQueue),
 		slog.String("log_level", c.LogLevel),
 		slog.String("log_format", c.LogFormat),
-		slog.Duration("stop_timeout", c.StopTimeout),
+		slog.String("stop_timeout", c.StopTimeout.String()),
 		slog.String("ops_listen", c.OpsListen),
 	}
 	if c.Listen != "" {
-		attrs = append(attrs, slog.String("listen", c.Listen), slog.String("public_url", c.PublicURL), slog.Duration("stop_delay", c.StopDelay))
+		attrs = append(attrs, slog.String("listen", c.Listen), slog.String("public_url", c.PublicURL), slog.String("stop_delay", c.StopDelay.String()))
 	}
 	if c.Worker {
 		attrs = append(attrs, slog.Int("batch_size", c.BatchSize), slog.Int("concurrency", c.Concurrency))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -63,8 +64,7 @@ func TestValidateReportsEveryProblem(t *testing.T) {
 			}
 			continue
 		}
-		var wrong *configError
-		if !errors.As(err, &wrong) {
+		if _, wrong := errors.AsType[*configError](err); !wrong {
 			t.Errorf("%v: %v is no configError", c.args, err)
 			continue
 		}
@@ -100,6 +100,38 @@ func TestEffectiveConfigIsLoggedWithoutSecrets(t *testing.T) {
 	}
 }
 
+// TestEverySettingIsInTheExample holds deploy/env.example against the flags.
+func TestEverySettingIsInTheExample(t *testing.T) {
+	t.Parallel()
+	example, err := os.ReadFile("../../deploy/env.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parser, err := kong.New(&cli{}, kong.ExplicitGroups(flagGroups()), kong.Vars{"version": "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, command := range parser.Model.Leaves(false) {
+		for _, flag := range command.Flags {
+			for _, env := range flag.Envs {
+				known[env] = true
+			}
+		}
+	}
+	for env := range known {
+		if !strings.Contains(string(example), env+"=") {
+			t.Errorf("deploy/env.example has no %s", env)
+		}
+	}
+	for line := range strings.Lines(string(example)) {
+		env, _, isSetting := strings.Cut(strings.TrimPrefix(line, "#"), "=")
+		if isSetting && !strings.Contains(env, " ") && !known[env] {
+			t.Errorf("deploy/env.example has %s, which no flag reads", env)
+		}
+	}
+}
+
 func TestLanesMustAgree(t *testing.T) {
 	t.Parallel()
 	have := contact.LaneCounts{Contact: 32, Address: 8}
@@ -109,8 +141,8 @@ func TestLanesMustAgree(t *testing.T) {
 		}
 	}
 	for _, bad := range []laneCounts{{16, 8}, {0, 4}} {
-		var wrong *configError
-		if err := bad.agree(have); !errors.As(err, &wrong) || !strings.Contains(err.Error(), "admin lanes") {
+		err := bad.agree(have)
+		if _, wrong := errors.AsType[*configError](err); !wrong || !strings.Contains(err.Error(), "admin lanes") {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}

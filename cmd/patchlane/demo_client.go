@@ -83,7 +83,7 @@ func (c *demoClient) do(ctx context.Context, method, path, body string, headers 
 	}
 	if err := json.Unmarshal(r.raw, r); err != nil && res.StatusCode < 300 {
 		// A list has another data; its reader decodes it by itself.
-		if wrong := (*json.UnmarshalTypeError)(nil); !errors.As(err, &wrong) {
+		if _, list := errors.AsType[*json.UnmarshalTypeError](err); !list {
 			return nil, fmt.Errorf("%s %s: %w", method, path, err)
 		}
 	}

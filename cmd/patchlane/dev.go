@@ -17,8 +17,8 @@ import (
 
 // devCmd is `patchlane dev`.
 type devCmd struct {
-	Data      string `name:"data" env:"PATCHLANE_DATA" type:"path" placeholder:"DIR" help:"Folder in which Postgres and Redis keep their data between runs; without it a temporary one is used and removed."`
-	ReadyFile string `name:"ready-file" env:"PATCHLANE_READY_FILE" type:"path" placeholder:"FILE" help:"Written, by rename, when everything is ready, and removed at the end: JSON with the addresses of API, ops, Postgres and Redis, and the servers' process ids."`
+	Data      string `name:"data" env:"PATCHLANE_DATA" placeholder:"DIR" help:"Folder in which Postgres and Redis keep their data between runs; without it a temporary one is used and removed."`
+	ReadyFile string `name:"ready-file" env:"PATCHLANE_READY_FILE" placeholder:"FILE" help:"Written, by rename, when everything is ready, and removed at the end: JSON with the addresses of API, ops, Postgres and Redis, and the servers' process ids."`
 	Listen    string `name:"listen" env:"PATCHLANE_LISTEN" group:"api" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address of the API (default: ${default}, this machine alone)."`
 	OpsListen string `name:"ops-listen" env:"PATCHLANE_OPS_LISTEN" group:"process" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Address of metrics, health and profiles (default: ${default})."`
 	// Given, the addresses of other servers are not used: dev brings its own.

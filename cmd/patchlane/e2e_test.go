@@ -111,7 +111,7 @@ func TestAdminRetriesAFailedWrite(t *testing.T) {
 	a := s.start("api").ready()
 	s.start("worker").ready()
 	path := a.create()
-	var ids []string
+	ids := make([]string, 0, 2)
 	for range 2 {
 		r := a.do(http.MethodPatch, path, `{"job_title":"CEO"}`, "Prefer", "respond-async", "If-Match", `"9"`)
 		ids = append(ids, r.Data.WriteID)

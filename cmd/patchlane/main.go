@@ -132,7 +132,7 @@ func exitCode(w io.Writer, err error) int {
 		return exitOK
 	}
 	_, _ = fmt.Fprintf(w, "patchlane: %v\n", err)
-	if wrong := (*configError)(nil); errors.As(err, &wrong) {
+	if _, wrong := errors.AsType[*configError](err); wrong {
 		return exitUsage
 	}
 	return exitFailed

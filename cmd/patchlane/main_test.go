@@ -87,8 +87,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: exits CODE program [args]")
 	}
 	err, code := ts.Exec(args[1], args[2:]...), 0
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, exited := errors.AsType[*exec.ExitError](err); exited {
 		code = exit.ExitCode()
 	} else if err != nil {
 		ts.Fatalf("exec: %v", err)

@@ -59,12 +59,9 @@ func (s *site) makeKey() string {
 	s.tb.Helper()
 	var account struct{ ID string }
 	s.command(&account, "admin", "account", "create", "--name", s.tb.Name())
-	args := []string{"admin", "key", "create", "--account", account.ID}
-	for _, scope := range []string{"contacts:read", "contacts:write", "contacts:delete", "crm_audit:read", "writes:admin"} {
-		args = append(args, "--scope", scope)
-	}
 	var key struct{ ID, Key string }
-	s.command(&key, args...)
+	s.command(&key, "admin", "key", "create", "--account", account.ID, "--scope", "contacts:read", "--scope", "contacts:write",
+		"--scope", "contacts:delete", "--scope", "crm_audit:read", "--scope", "writes:admin")
 	s.key = key.Key
 	return key.ID
 }

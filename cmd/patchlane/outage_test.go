@@ -248,7 +248,7 @@ func (s *site) launchDev(args ...string) *node {
 }
 
 func readJSON(file string, into any) error {
-	b, err := os.ReadFile(file) //nolint:gosec // A file of the test.
+	b, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}

@@ -65,6 +65,7 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 		// The intake ends first, whatever was built after it.
 		stop.add("http listener", func(ctx context.Context) error { return shutFront(ctx) })
 		err = errors.Join(unlessAsked(err), stop.run(ctx))
+		logger.InfoContext(ctx, "stopped", "err", err)
 	}()
 
 	// The first failure beside the requests is what the process ends with.
@@ -81,7 +82,7 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 	if err != nil {
 		return err
 	}
-	at.Ops = "http://" + ops.Addr().String()
+	at.Ops = reachable(ops)
 
 	db, err := store.Open(ctx, store.Config{
 		URL: cfg.DatabaseURL, MaxConns: cfg.DatabasePool, ReadConns: cfg.ReadPool,
@@ -111,7 +112,7 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 		if err != nil {
 			return err
 		}
-		at.API = "http://" + public.Addr().String()
+		at.API = reachable(public)
 		server := api.NewHTTPServer(front, logger)
 		shutFront = shutAfter(front.health, cfg.StopDelay, server)
 		servers.Go(serving(server, public))
@@ -208,6 +209,16 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	return l, nil
+}
+
+// reachable returns an address under which this machine reaches a listener: one
+// on every interface is reached on the loopback.
+func reachable(l net.Listener) string {
+	addr, isTCP := l.Addr().(*net.TCPAddr)
+	if isTCP && addr.IP.IsUnspecified() {
+		return "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(addr.Port))
+	}
+	return "http://" + l.Addr().String()
 }
 
 // serving serves until the server is shut down.
