@@ -43,14 +43,19 @@
 //
 // # Measured
 //
-// Two cores shared with other work, the server beside the test, fsync on,
-// 20,000 contacts, two changed fields with their ledger and audit row
-// (`go test ./store -run none -bench .`): 17,600 and 43,100 writes a second in
-// batches of 500 from four lanes, against 2,700 and 3,900 with one transaction
-// a write on 16 connections, each pair taken in one run. A batch spends most of
-// its time in the write step; the fold takes half a millisecond. When writes
-// are spread over the table 99 % of the updates stay on their page (HOT); a run
-// through the table in the order of its pages fills them, and 17 % do.
+// Two cores, the server beside the test, fsync on, 20,000 contacts, two changed
+// fields with their ledger and audit row, batches of 500 from four lanes
+// against one transaction a write on 16 connections, each pair one right after
+// the other (`go test ./store -run none -bench .`). Other programs kept the
+// machine busy, more so at the first pair, so take the figures as rough:
+//
+//	batches 17,600 writes/s    one transaction a write 2,700 writes/s
+//	batches 43,100 writes/s    one transaction a write 3,900 writes/s
+//
+// A batch spends most of its time in the write step; the fold takes half a
+// millisecond. When writes are spread over the table 99 % of the updates stay
+// on their page (HOT); a run through the table in the order of its pages fills
+// them, and 17 % do.
 //
 // Where to start: apply.go.
 package store
