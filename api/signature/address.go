@@ -6,8 +6,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/nyaruka/phonenumbers"
-	"golang.org/x/net/idna"
 	"golang.org/x/text/unicode/norm"
+
+	"patchlane/tasks/contact"
 )
 
 // An address is never refused because it looks invalid: not to store an
@@ -30,7 +31,9 @@ func PhoneKeys(raw string) []string {
 		return nil
 	}
 	key := "+" + digits
-	if n, err := phonenumbers.Parse(key, ""); err == nil && phonenumbers.IsPossibleNumber(n) {
+	if n, err := phonenumbers.Parse(key, ""); err == nil && phonenumbers.IsValidNumber(n) {
+		// A contact holds valid numbers in this very form; what is not valid
+		// stays as it came.
 		key = phonenumbers.Format(n, phonenumbers.E164)
 	}
 	switch {
@@ -75,10 +78,9 @@ func otherChannel(sender string) bool {
 	return found && !strings.EqualFold(scheme, "tel") && !strings.EqualFold(scheme, "sms")
 }
 
-// EmailKey returns the comparison form of an e-mail address: lower case, the
-// domain in ASCII, tags and dots kept, for they are the receiver's to
-// interpret. A display name, angle brackets, the rfc822 prefix and a closing
-// dot are taken off.
+// EmailKey returns contact.EmailKey of what providers put around an address: a
+// display name, angle brackets, the rfc822 prefix and a closing dot are taken
+// off. Tags and dots stay, for they are the receiver's to interpret.
 func EmailKey(raw string) (string, bool) {
 	if len(raw) > maxEmail || !utf8.ValidString(raw) {
 		return "", false
@@ -99,12 +101,7 @@ func EmailKey(raw string) (string, bool) {
 	if !plausibleLocal(local) || strings.ContainsFunc(domain, notInDomain) {
 		return "", false
 	}
-	local = norm.NFC.String(strings.ToLower(local))
-	domain = norm.NFC.String(strings.ToLower(domain))
-	if ascii, err := idna.Lookup.ToASCII(domain); err == nil && ascii != "" {
-		domain = ascii
-	}
-	return local + "@" + domain, true
+	return contact.EmailKey(s), true
 }
 
 // plausibleLocal tells whether a local part can be one: outside of quotes

@@ -1,6 +1,7 @@
 package signature
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -139,10 +140,7 @@ func (c *collector) unknown(kind string, raw []byte) {
 // empty notes a request without content, which some providers send to try an
 // endpoint, and tells whether this is one.
 func (c *collector) empty() bool {
-	if strings.TrimSpace(string(c.req.Body[:min(len(c.req.Body), 64)])) != "" {
-		return false
-	}
-	if len(c.req.Body) > 64 {
+	if len(bytes.TrimSpace(c.req.Body)) > 0 {
 		return false
 	}
 	c.ignore("", "empty_body")
