@@ -19,6 +19,9 @@ const (
 	// bodyTime is how long a client may take to send a body. It is flat: a
 	// body that trickles in is cut off however steadily it trickles.
 	bodyTime = 15 * time.Second
+	// skipTime is how long net/http may take to skip over a body that nobody
+	// read before it sends the answer.
+	skipTime = time.Second
 )
 
 // errSlowBody is a body that did not arrive in time.
@@ -47,19 +50,38 @@ func (x *exchange) readBody(limit int64) ([]byte, error) {
 	return body, nil
 }
 
-// drain reads the body under its deadline and lifts the deadline afterwards: a
-// read deadline that passes later would cut off a request that waits.
-func (x *exchange) drain(limit int64) ([]byte, error) {
-	control := http.NewResponseController(x.w)
-	// Only a connection has deadlines; a recorder in a test has none.
-	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
-	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
-	reader := http.MaxBytesReader(x.w, x.Body, limit)
-	if x.ContentLength <= 0 {
-		return io.ReadAll(reader)
+// limitBodyTime sets the deadline of the body before anybody looks at it, so
+// that it holds for a body that nobody reads too: net/http skips over such a
+// body after the answer. It starts the next request with a new deadline.
+func limitBodyTime(w http.ResponseWriter, r *http.Request) {
+	if r.Body != nil && r.Body != http.NoBody {
+		// Only a connection has deadlines; a recorder in a test has none.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
 	}
-	body := make([]byte, x.ContentLength)
-	_, err := io.ReadFull(reader, body)
+}
+
+// skipBody shortens the time of a body that was not read to its end.
+func (x *exchange) skipBody() {
+	if !x.bodyRead && x.Body != nil && x.Body != http.NoBody {
+		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(skipTime))
+	}
+}
+
+// drain reads the body, and lifts its deadline once it is there: one that
+// passes later would cut off a request that waits.
+func (x *exchange) drain(limit int64) ([]byte, error) {
+	reader := http.MaxBytesReader(x.w, x.Body, limit)
+	var body []byte
+	var err error
+	if x.ContentLength > 0 {
+		body = make([]byte, x.ContentLength)
+		_, err = io.ReadFull(reader, body)
+	} else {
+		body, err = io.ReadAll(reader)
+	}
+	if x.bodyRead = err == nil; x.bodyRead {
+		_ = http.NewResponseController(x.w).SetReadDeadline(time.Time{})
+	}
 	return body, err
 }
 

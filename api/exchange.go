@@ -27,6 +27,8 @@ type exchange struct {
 	dialect dialect.Dialect
 
 	started time.Time
+	// bodyRead: the whole body is here.
+	bodyRead bool
 	// status is 0 until an answer was begun.
 	status int
 	// writeID and outcome go into the line of the request.
@@ -79,6 +81,7 @@ func (x *exchange) send(status int, mediaType string, body []byte) {
 		h.Set("Content-Type", mediaType)
 		h.Set("Content-Length", strconv.Itoa(len(body)))
 	}
+	x.skipBody()
 	x.status = status
 	x.w.WriteHeader(status)
 	// An error here means that the client is gone; the write is durable all

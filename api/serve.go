@@ -22,6 +22,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !allowed {
 		rt = e.any()
 	}
+	limitBodyTime(w, r)
 	x := newExchange(w, r, rt)
 	s.metrics.inFlight.Inc()
 	defer s.metrics.inFlight.Dec()
