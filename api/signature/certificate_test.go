@@ -187,3 +187,24 @@ func TestCertificateOfSomebodyElse(t *testing.T) {
 		}
 	}
 }
+
+func TestConfirm(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/good" {
+			http.Redirect(w, r, "/good", http.StatusFound)
+		}
+	}))
+	t.Cleanup(server.Close)
+	client := server.Client()
+	client.CheckRedirect = NewSNSClient().CheckRedirect
+	if err := confirmAt(t.Context(), client, server.URL+"/good"); err != nil {
+		t.Error(err)
+	}
+	if err := confirmAt(t.Context(), client, server.URL+"/away"); err == nil {
+		t.Error("followed a redirect")
+	}
+	if err := Confirm(t.Context(), client, server.URL+"/good"); err == nil {
+		t.Error("asked a host that is not of SNS")
+	}
+}

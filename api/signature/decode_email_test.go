@@ -139,6 +139,19 @@ func TestMailgunMultipart(t *testing.T) {
 	}
 }
 
+func TestMailgunSignsForTheParentToo(t *testing.T) {
+	t.Parallel()
+	body := `{"signature":{"timestamp":"1795140005","token":"tok","signature":"` + hexMAC("child", "1795140005tok") +
+		`","parent-signature":"` + hexMAC("parent", "1795140005tok") + `"}}`
+	for key, want := range map[string]Reason{"child": "", "parent": "", "other": RefusedBadSignature} {
+		ep := Endpoint{Provider: Mailgun, Secrets: []string{key}}
+		req := Request{Method: http.MethodPost, Body: []byte(body), ReceivedAt: snsNow()}
+		if got := refusal(t.Context(), t, NewVerifier(nil), ep, req); got != want {
+			t.Errorf("%s: refused %q", key, got)
+		}
+	}
+}
+
 func TestPostmarkMeanings(t *testing.T) {
 	t.Parallel()
 	bounce := func(kind, inactive string) string {

@@ -17,11 +17,13 @@ import (
 // with its first signature.
 const mailgunWindow = 9 * time.Hour
 
-// mailgunSignature is the block that Mailgun signs with.
+// mailgunSignature is the block that Mailgun signs with; events of a
+// subaccount are signed for the parent account too.
 type mailgunSignature struct {
 	Timestamp scalar `json:"timestamp"`
 	Token     scalar `json:"token"`
 	Signature scalar `json:"signature"`
+	Parent    scalar `json:"parent-signature,omitzero"`
 }
 
 // verifyMailgun checks an HMAC over time and token. It does not cover the
@@ -40,8 +42,10 @@ func verifyMailgun(ep Endpoint, req Request) (Verified, error) {
 	}
 	found := false
 	for _, key := range keys {
-		want := mac(sha256.New, key, []byte(block.Timestamp), []byte(block.Token))
-		found = same(hex.EncodeToString(want), strings.ToLower(string(block.Signature))) || found
+		want := hex.EncodeToString(mac(sha256.New, key, []byte(block.Timestamp), []byte(block.Token)))
+		for _, given := range []scalar{block.Signature, block.Parent} {
+			found = same(want, strings.ToLower(string(given))) || found
+		}
 	}
 	signed, ok := signedAt(string(block.Timestamp))
 	if !found || !ok {
