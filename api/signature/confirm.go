@@ -11,7 +11,7 @@ import (
 // Confirm asks SNS to begin a subscription, with the URL that Decode found in
 // its confirmation and a client of NewSNSClient. An error is answered as
 // overload, so that SNS asks again.
-func Confirm(ctx context.Context, client *http.Client, confirmURL string) (err error) {
+func Confirm(ctx context.Context, client *http.Client, confirmURL string) error {
 	u, ok := snsURL(confirmURL)
 	if !ok {
 		return errors.New("confirm subscription: not a URL of SNS")
