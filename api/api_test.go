@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -241,7 +240,7 @@ func (a response) want(t *testing.T, status int, code contact.Code) response {
 // fields returns the names and codes of a problem's errors.
 func (a response) fields() []string {
 	list, _ := a.at("errors").([]any)
-	var names []string
+	names := make([]string, 0, len(list))
 	for _, e := range list {
 		m, _ := e.(map[string]any)
 		field, _ := m["field"].(string)
@@ -255,15 +254,4 @@ func (a response) fields() []string {
 func (b *bench) create(t *testing.T, body string) string {
 	t.Helper()
 	return b.do(t, "POST", "/v1/contacts", body).want(t, 201, "").str("data.id")
-}
-
-// eventually waits in a bubble's time for a condition.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !condition(); {
-		if time.Now().After(deadline) {
-			t.Fatal("never: " + what)
-		}
-		<-time.After(time.Millisecond)
-	}
 }

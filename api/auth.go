@@ -73,12 +73,12 @@ func credential(h http.Header) string {
 
 // authenticate answers whose request this is, or unauthorized. It says
 // unauthorized only when somebody who knows was asked.
-func (s *Server) authenticate(x *exchange) error {
+func (s *Server) authenticate(ctx context.Context, x *exchange) error {
 	token := credential(x.Header)
 	if len(token) < minCredential || len(token) > maxCredential {
 		return unauthorized("A bearer credential is needed.")
 	}
-	key, err := s.keys.find(x.Context(), sha256.Sum256([]byte(token)))
+	key, err := s.keys.find(ctx, sha256.Sum256([]byte(token)))
 	if err != nil {
 		return err
 	}

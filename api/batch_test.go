@@ -39,7 +39,7 @@ func TestBatchRowsStandForThemselves(t *testing.T) {
 		{`7`, 400, contact.CodeValidationFailed},
 		{`{"id":"` + id + `","patch":{"notes_append":"three"}}`, 202, ""},
 	}
-	var list []string
+	list := make([]string, 0, len(rows))
 	accepted := 0
 	for _, r := range rows {
 		if list = append(list, r.row); r.status == 202 {

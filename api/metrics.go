@@ -66,7 +66,7 @@ func newMetrics(reg prometheus.Registerer, routes []route) *metrics {
 			m.accepts.WithLabelValues(d.Traits().Name, outcome)
 		}
 	}
-	labels := []string{"unknown"}
+	labels := append(make([]string, 0, len(routes)+1), "unknown")
 	for i := range routes {
 		labels = append(labels, routes[i].label())
 	}

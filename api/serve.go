@@ -26,8 +26,8 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := newExchange(w, r, rt)
 	s.metrics.inFlight.Inc()
 	defer s.metrics.inFlight.Dec()
-	defer s.conclude(x)
 	ctx := r.Context()
+	defer s.conclude(ctx, x)
 	if err := e.answer(ctx, x, allowed); err != nil {
 		x.fail(s, err)
 	}
@@ -49,7 +49,7 @@ func (e *endpoint) answer(ctx context.Context, x *exchange, allowed bool) error 
 	}
 	open := len(x.route.scopes) == 0
 	if !open {
-		if err := e.server.authenticate(x); err != nil {
+		if err := e.server.authenticate(ctx, x); err != nil {
 			return err
 		}
 	}
@@ -70,10 +70,10 @@ func (e *endpoint) answer(ctx context.Context, x *exchange, allowed bool) error 
 // conclude turns a panic into a clean 500, then logs and counts the request. A
 // panic after the answer was begun cuts the connection, so that nobody takes
 // half an answer for a whole one.
-func (s *Server) conclude(x *exchange) {
+func (s *Server) conclude(ctx context.Context, x *exchange) {
 	cause := recover()
 	if cause != nil {
-		s.opt.Logger.ErrorContext(x.Context(), "request panicked",
+		s.opt.Logger.ErrorContext(ctx, "request panicked",
 			"request_id", x.id, "route", x.label(), "panic_type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
 		x.outcome = "panic"
 		if x.status == 0 {
@@ -84,12 +84,12 @@ func (s *Server) conclude(x *exchange) {
 	}
 	took := time.Since(x.started)
 	s.metrics.request(x, took)
-	s.log(x, took)
+	s.log(ctx, x, took)
 }
 
 // log writes the one wide line of a request. It holds no body, no credential,
 // and the pattern of the path in place of the path.
-func (s *Server) log(x *exchange, took time.Duration) {
+func (s *Server) log(ctx context.Context, x *exchange, took time.Duration) {
 	attrs := make([]slog.Attr, 0, 12)
 	attrs = append(attrs,
 		slog.String("method", knownMethod(x.Method)),
@@ -123,7 +123,7 @@ func (s *Server) log(x *exchange, took time.Duration) {
 			level = slog.LevelWarn
 		}
 	}
-	s.opt.Logger.LogAttrs(x.Context(), level, "request answered", attrs...)
+	s.opt.Logger.LogAttrs(ctx, level, "request answered", attrs...)
 }
 
 // label names the route, or says that the path is none.

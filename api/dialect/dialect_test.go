@@ -107,8 +107,7 @@ func TestErrorsHoldNoValues(t *testing.T) {
 		`{"as_of":"` + private + `"}`, `{"tags":[{"a":"` + private + `"}]}`, `{} ` + private,
 	} {
 		b, err := Native{}.Decode(contact.KindPatch, Request{Body: []byte(body)})
-		var e *contact.Error
-		if errors.As(err, &e) {
+		if e, told := errors.AsType[*contact.Error](err); told {
 			b.Fields = append(b.Fields, contact.FieldError{Message: e.Message})
 		}
 		if len(b.Fields) == 0 {
