@@ -49,7 +49,7 @@ func (d *demo) async(ctx context.Context, path string) error {
 		return err
 	}
 	d.check(r.Status == http.StatusAccepted && r.Data.State == "queued",
-		"PATCH  respond-async                    %d  durable, write …%s", r.Status, tailOf(r.Data.WriteID))
+		"PATCH  respond-async                    %d  %s, write …%s", r.Status, r.Data.State, tailOf(r.Data.WriteID))
 	if r, err = d.client.do(ctx, http.MethodGet, r.Header.Get("Location"), "", "Prefer", "wait=10"); err != nil {
 		return err
 	}
