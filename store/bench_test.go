@@ -109,21 +109,30 @@ func (b *bundle) benchPatch(id uuid.UUID, n int) contact.Entry {
 }
 
 // BenchmarkOneTransaction does the same rows the plain way: one bun
-// transaction a write, as many at once as it has connections.
+// transaction a write. One connection keeps the order of the writes, as Apply
+// does; sixteen do not.
 func BenchmarkOneTransaction(tb *testing.B) {
+	for _, connections := range []int{1, 16} {
+		tb.Run(fmt.Sprintf("connections=%d", connections), func(tb *testing.B) {
+			benchOneTransaction(tb, connections)
+		})
+	}
+}
+
+func benchOneTransaction(tb *testing.B, connections int) {
 	b, ids := benchSetup(tb)
 	connector, err := sql.Open("pgx", b.URL+"&default_query_exec_mode=exec")
 	if err != nil {
 		tb.Fatal(err)
 	}
-	connector.SetMaxOpenConns(16)
-	connector.SetMaxIdleConns(16)
+	connector.SetMaxOpenConns(connections)
+	connector.SetMaxIdleConns(connections)
 	db := bun.NewDB(connector, pgdialect.New())
 	tb.Cleanup(func() { _ = db.Close() })
 	entries := make(chan contact.Entry, 64)
 	var wg sync.WaitGroup
 	tb.ResetTimer()
-	for range 16 {
+	for range connections {
 		wg.Go(func() {
 			for e := range entries {
 				if err := oneTransaction(tb.Context(), db, &e); err != nil {
