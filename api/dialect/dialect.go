@@ -66,6 +66,24 @@ type Traits struct {
 type Request struct {
 	Query url.Values
 	Body  []byte
+	// Definitions are those of the caller's account.
+	Definitions Definitions
+}
+
+// Definitions loads what the caller's account has defined. Loading costs a look
+// into Redis, so a dialect does it only for a request that needs it. The fields
+// are the names (internal names or labels) that the request uses: when one of
+// them is not in the mirror the store is asked as well, so that a name which the
+// answer does not know is not defined. An error means that nobody could be
+// asked, and is to be returned as it is.
+type Definitions func(fields ...string) (*contact.Definitions, error)
+
+// Load calls d; an account of nobody has defined nothing.
+func (d Definitions) Load(fields ...string) (*contact.Definitions, error) {
+	if d == nil {
+		return contact.NewDefinitions(contact.Settings{}), nil
+	}
+	return d(fields...)
 }
 
 // Body is a decoded create or patch.
@@ -85,6 +103,9 @@ type View struct {
 	// Outcome is what the write did that is answered; nil for a read.
 	Outcome *contact.Outcome
 	Query   url.Values
+	// Definitions are those of the caller's account. An error of theirs must not
+	// take the answer away from a write that was applied.
+	Definitions Definitions
 }
 
 // Accepted is a write that is durable and has no outcome yet.
@@ -101,6 +122,8 @@ type Page struct {
 	// Next is the cursor of the following page; empty: this is the last.
 	Next  string
 	Query url.Values
+	// Definitions are those of the caller's account.
+	Definitions Definitions
 }
 
 // Problem is an error as it is answered.
