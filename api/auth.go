@@ -25,8 +25,11 @@ const (
 	// keyOverlap is how far each poll looks behind the one before, for clocks
 	// that differ and transactions that were long.
 	keyOverlap = time.Minute
-	// keyTimeout bounds one look-up in the mirror and the store together.
-	keyTimeout = 2 * time.Second
+	// keyTimeout bounds one look-up in the mirror and the store together,
+	// mirrorTimeout the part of the mirror: a Redis that hangs must leave time
+	// for the store.
+	keyTimeout    = 3 * time.Second
+	mirrorTimeout = 250 * time.Millisecond
 	// keyCache bounds the cached keys, keyAskers the look-ups in the store at
 	// once, so that a flood of made-up keys leaves connections to others.
 	keyCache  = 10_000
@@ -137,7 +140,7 @@ func (k *keyring) find(ctx context.Context, hash [32]byte) (contact.Key, error) 
 // load asks the mirror, then the store, and refills the mirror. With Redis away
 // the store alone answers.
 func (k *keyring) load(ctx context.Context, hash [32]byte) (contact.Key, error) {
-	key, found, mirrorErr := k.mirror.Key(ctx, hash)
+	key, found, mirrorErr := k.mirrored(ctx, hash)
 	if mirrorErr != nil {
 		k.logger.DebugContext(ctx, "key mirror not readable", "err", mirrorErr)
 	}
@@ -165,6 +168,13 @@ func (k *keyring) load(ctx context.Context, hash [32]byte) (contact.Key, error) 
 	}
 	k.cache.Set(hash, key)
 	return key, nil
+}
+
+// mirrored asks the mirror, for a short time.
+func (k *keyring) mirrored(ctx context.Context, hash [32]byte) (contact.Key, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, mirrorTimeout)
+	defer cancel()
+	return k.mirror.Key(ctx, hash)
 }
 
 // run re-reads what changed in the store until ctx ends. Failures wait for the

@@ -134,6 +134,18 @@ func TestKeyringAsksWhoKnows(t *testing.T) {
 	get(b.server, "pl_made_just_now").want(t, 200, "")
 }
 
+func TestARedisThatHangsLeavesTimeForTheStore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := setup(t)
+		b.redisHangs.Store(true)
+		a, took := b.took(t, "GET", "/v1/contacts", "")
+		if a.want(t, 200, ""); took != mirrorTimeout {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
 func TestARevokedKeyIsDeadWithinTenSeconds(t *testing.T) {
 	t.Parallel()
 	for name, revoke := range map[string]func(w *world, k contact.Key){

@@ -48,7 +48,8 @@ type world struct {
 	polls    int
 	keyReads int
 	panics   bool
-	hangs    atomic.Bool // the existence look never answers
+	// hangs: the existence look never answers; redisHangs: the mirror does not.
+	hangs, redisHangs atomic.Bool
 }
 
 func newWorld() *world {
@@ -430,7 +431,11 @@ func (w keyTruth) KeysChangedSince(context.Context, time.Time) ([]contact.Key, e
 	return slices.Clone(w.changed), w.storeDown
 }
 
-func (w keyCopy) Key(_ context.Context, hash [32]byte) (contact.Key, bool, error) {
+func (w keyCopy) Key(ctx context.Context, hash [32]byte) (contact.Key, bool, error) {
+	if w.redisHangs.Load() {
+		<-ctx.Done()
+		return contact.Key{}, false, ctx.Err()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	k, found := w.mirror[hash]
