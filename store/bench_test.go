@@ -119,34 +119,35 @@ func BenchmarkOneTransaction(tb *testing.B) {
 	}
 }
 
-func benchOneTransaction(tb *testing.B, connections int) {
-	b, ids := benchSetup(tb)
-	connector, err := sql.Open("pgx", b.URL+"&default_query_exec_mode=exec")
+func benchOneTransaction(b *testing.B, connections int) {
+	b.Helper()
+	bundle, ids := benchSetup(b)
+	connector, err := sql.Open("pgx", bundle.URL+"&default_query_exec_mode=exec")
 	if err != nil {
-		tb.Fatal(err)
+		b.Fatal(err)
 	}
 	connector.SetMaxOpenConns(connections)
 	connector.SetMaxIdleConns(connections)
 	db := bun.NewDB(connector, pgdialect.New())
-	tb.Cleanup(func() { _ = db.Close() })
+	b.Cleanup(func() { _ = db.Close() })
 	entries := make(chan contact.Entry, 64)
 	var wg sync.WaitGroup
-	tb.ResetTimer()
+	b.ResetTimer()
 	for range connections {
 		wg.Go(func() {
 			for e := range entries {
-				if err := oneTransaction(tb.Context(), db, &e); err != nil {
-					tb.Error(err)
+				if err := oneTransaction(b.Context(), db, &e); err != nil {
+					b.Error(err)
 				}
 			}
 		})
 	}
-	for n := range tb.N {
-		entries <- b.benchPatch(ids[n*7919%len(ids)], n)
+	for n := range b.N {
+		entries <- bundle.benchPatch(ids[n*7919%len(ids)], n)
 	}
 	close(entries)
 	wg.Wait()
-	tb.ReportMetric(float64(tb.N)/tb.Elapsed().Seconds(), "writes/s")
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "writes/s")
 }
 
 func oneTransaction(ctx context.Context, db *bun.DB, e *contact.Entry) error {

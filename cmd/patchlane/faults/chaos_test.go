@@ -45,14 +45,14 @@ func chaos(t *testing.T, tags string, l load) (verdict, int) {
 	apis := []*process{s.start("api", ""), s.start("api", "")}
 	urls := make([]string, len(apis))
 	for i, p := range apis {
-		p.ready(20 * time.Second)
+		p.ready()
 		urls[i] = p.url
 	}
 	// Dying between the commit and the trim leaves what replays are made of.
 	const failpoints = "drain.applied=0.02,apply.before_commit=0.01,drain.read=0.01,drain.published=0.01"
 	workers := []*process{s.start("worker", ""), s.start("worker", "")}
 	for _, p := range workers {
-		p.ready(20 * time.Second)
+		p.ready()
 	}
 	contacts := s.createContacts(t, urls[0], l.contacts)
 	for _, p := range workers {

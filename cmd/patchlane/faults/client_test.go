@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -149,9 +150,7 @@ func (s *stack) call(ctx context.Context, method, url string, header http.Header
 	if err != nil {
 		return 0, nil, err
 	}
-	for k, v := range header {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, header)
 	req.Header.Set("Authorization", "Bearer "+s.key)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")

@@ -12,7 +12,7 @@ import (
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, "faults")
-	for _, c := range []struct {
+	for _, c := range []struct { //nolint:paralleltest // One place after the other: they share a stack.
 		role, place string
 		// recovers is the longest time until the lanes move on.
 		recovers time.Duration
@@ -29,8 +29,7 @@ func TestCrash(t *testing.T) {
 		{"worker", "drain.trimmed", 7 * time.Second},
 		{"worker", "drain.left", 7 * time.Second},
 	} {
-		// One place after the other: each starts from an idle stack.
-		t.Run(c.place, func(t *testing.T) { //nolint:paralleltest // They share one stack on purpose.
+		t.Run(c.place, func(t *testing.T) {
 			t.Logf("lanes moved on after %s", s.crash(t, c.role, c.place, c.recovers))
 		})
 	}
@@ -45,13 +44,13 @@ func (s *stack) crash(t *testing.T, role, place string, recovers time.Duration) 
 	s.t = t
 	defer func() { s.t = outer }()
 	api, worker := s.start("api", ""), s.start("worker", "")
-	api.ready(20 * time.Second)
-	worker.ready(20 * time.Second)
+	api.ready()
+	worker.ready()
 	contacts := s.createContacts(t, api.url, 8)
 	victim, urls := worker, []string{api.url}
 	if role == "api" {
 		victim = s.start("api", place+"=1")
-		victim.ready(20 * time.Second)
+		victim.ready()
 		urls = append(urls, victim.url)
 	} else {
 		victim.kill()
@@ -67,7 +66,7 @@ func (s *stack) crash(t *testing.T, role, place string, recovers time.Duration) 
 	died := time.Now()
 	victim.restart("")
 	h := <-done
-	victim.ready(20 * time.Second)
+	victim.ready()
 	s.settled(30 * time.Second)
 	took := time.Since(died)
 	if v := s.check(t.Context(), urls[0], h); v.wrong() {

@@ -15,9 +15,9 @@ func TestOneKeyFiftyTimes(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, "faults")
 	apis := []*process{s.start("api", ""), s.start("api", "")}
-	s.start("worker", "").ready(20 * time.Second)
+	s.start("worker", "").ready()
 	for _, p := range apis {
-		p.ready(20 * time.Second)
+		p.ready()
 	}
 	id := s.createContacts(t, apis[0].url, 1)[0]
 	ids := make([]string, 50)
@@ -56,11 +56,11 @@ func TestOneKeyFiftyTimes(t *testing.T) {
 func TestLostAppendReply(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, "faults")
-	s.start("worker", "").ready(20 * time.Second)
+	s.start("worker", "").ready()
 	p := newProxy(t, s.redis.Addr(), "cut-here")
 	s.env = append(slices.Clone(s.env), "REDIS_URL="+strings.Replace(s.redis.URL(), s.redis.Addr(), p.addr(), 1))
 	api := s.start("api", "")
-	api.ready(20 * time.Second)
+	api.ready()
 	ids := s.createContacts(t, api.url, 2)
 	for i, header := range []http.Header{{}, {"Idempotency-Key": {"cut"}}} {
 		p.armed.Store(true)

@@ -50,7 +50,8 @@ func binary(t *testing.T, tags string) string {
 	if bin := builds.byTags[tags]; bin != "" {
 		return bin
 	}
-	dir, err := os.MkdirTemp("", "patchlane-faults")
+	// It outlives the test that builds it first.
+	dir, err := os.MkdirTemp("", "patchlane-faults") //nolint:usetesting // See above.
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,9 +193,9 @@ func (p *process) restart(failpoints string) {
 }
 
 // ready waits until the process answers its readiness probe.
-func (p *process) ready(within time.Duration) {
+func (p *process) ready() {
 	p.s.t.Helper()
-	eventually(p.s.t, within, func() error {
+	eventually(p.s.t, 20*time.Second, func() error {
 		res, err := plainClient.Get(p.url + "/readyz")
 		if err != nil {
 			return err
