@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -177,7 +178,7 @@ func (p *process) restart(failpoints string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	cmd := exec.Command(p.s.bin, p.args...)
-	cmd.Env = append(p.s.env, "PATCHLANE_FAILPOINTS="+failpoints)
+	cmd.Env = append(slices.Clip(p.s.env), "PATCHLANE_FAILPOINTS="+failpoints)
 	cmd.Stdout, cmd.Stderr = p.log, p.log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
