@@ -3,8 +3,6 @@ package store
 import (
 	"encoding/json"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -95,7 +93,7 @@ func scanContact(row pgx.Row, more ...any) (contact.Contact, error) {
 		return c, fmt.Errorf("scan tags: %w", err)
 	}
 	c.CustomFields, c.Metadata = custom, metadata
-	c.EmailConsent, c.SMSConsent = consentOf(email), consentOf(sms)
+	c.EmailConsent, c.SMSConsent = clockOf(email), clockOf(sms)
 	c.ArchivedAt, c.CreatedAt, c.UpdatedAt = utc(c.ArchivedAt), c.CreatedAt.UTC(), c.UpdatedAt.UTC()
 	return c, nil
 }
@@ -172,29 +170,10 @@ func (cc *consentColumns) set(i int, c contact.Consent) {
 	if c == (contact.Consent{}) {
 		return
 	}
-	var text strings.Builder
-	text.WriteByte('{')
-	for _, t := range c.Out {
-		text.WriteString(strconv.FormatInt(t, 10))
-		text.WriteByte(',')
-	}
-	text.WriteString(strconv.FormatInt(c.In, 10) + "," + strconv.FormatInt(c.Start, 10) + "}")
-	clock := text.String()
+	clock := clockText(c)
 	cc.clocks[i] = &clock
 	if cause, at, out := c.Standing(); out {
 		reason := cause.String()
 		cc.out[i], cc.reasons[i], cc.at[i] = true, &reason, &at
 	}
-}
-
-// consentOf reads a clock; a row written before a cause was known has fewer
-// numbers only if a release added causes, which then takes a migration.
-func consentOf(clock []int64) contact.Consent {
-	var c contact.Consent
-	if len(clock) != len(c.Out)+2 {
-		return c
-	}
-	copy(c.Out[:], clock)
-	c.In, c.Start = clock[len(c.Out)], clock[len(c.Out)+1]
-	return c
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // timeForm is how moments are written in the change log.
@@ -24,6 +26,11 @@ type attempt struct {
 	touches  []string // unique values that are taken or left
 	from     int      // where the write's changes begin
 	skipped  []Skip
+	// left and given are the addresses that the contact had and has now, sources
+	// the events that opted it out with one.
+	left    []Left
+	given   []Given
+	sources []uuid.UUID
 	// applied: the write is committed and counts as a version.
 	applied bool
 }
@@ -213,6 +220,7 @@ func (a *attempt) commit() {
 	if a.appended != "" {
 		s.appendNotes(a.appended)
 	}
+	a.out.Left, a.out.Given = append(a.out.Left, a.left...), append(a.out.Given, a.given...)
 	if !s.queued {
 		s.queued = true
 		a.order = append(a.order, s)
@@ -242,6 +250,7 @@ func (s *state) appendNotes(text string) {
 // report completes the outcome of a write that did not fail.
 func (a *attempt) report(o *Outcome) {
 	o.State, o.Version, o.Skipped = Unchanged, a.state.cur.Version, a.skipped
+	o.SourceEvent = joinIDs(a.sources)
 	if n := len(a.changes); a.applied {
 		o.State, o.Changes = Applied, a.changes[a.from:n:n]
 	}
@@ -251,6 +260,15 @@ func (a *attempt) report(o *Outcome) {
 		c.Tags = slices.Clone(c.Tags)
 		o.Contact = &c
 	}
+}
+
+// joinIDs writes the events that a write cites, one or two.
+func joinIDs(ids []uuid.UUID) string {
+	texts := make([]string, len(ids))
+	for i, id := range ids {
+		texts[i] = id.String()
+	}
+	return strings.Join(texts, ",")
 }
 
 // change logs one changed field.

@@ -49,25 +49,26 @@ func ParseCause(s string) (Cause, bool) {
 	return 0, false
 }
 
-// Consent is the clock of one channel: for every cause the newest opt-out, and
-// the newest opt-ins. Every member is a time in microseconds since the epoch,
-// 0 for never, and only ever grows; two clocks merge by taking each maximum, so
-// order, retry and replay of what moved them cannot matter.
+// Consent is the clock of one channel of a contact, or of one address (see
+// Hear). Every member is a time in microseconds since the epoch, 0 for never.
+//
+// Of a contact all times are those of acceptance, or what a PATCH says with
+// as_of: a STOP that reaches us late still beats a sync row that was accepted
+// before it came. While the address stays, a member only ever grows, so order,
+// retry and replay of what moved the clock cannot matter.
 type Consent struct {
-	// Out is the newest opt-out by cause.
+	// Out is the newest opt-out by cause. In, the newest opt-in by a PATCH or by
+	// the API, outdates every cause whose Out is strictly older.
 	Out [NumCauses]int64
-	// In is the newest opt-in by a PATCH or by the API. It outdates every
-	// cause that is strictly older.
-	In int64
-	// Start is the newest START or re-subscription by the recipient. It
-	// outdates only what the recipient may undo.
-	Start int64
-}
-
-// startUndoes tells which causes a recipient's own re-subscription outdates:
-// never a complaint, never a hard bounce.
-func startUndoes(c Cause) bool {
-	return c != Complaint && c != HardBounce
+	In  int64
+	// Said is the newest opt-out by cause as the recipient's own opt-ins see it,
+	// and Back the newest of these that may undo the cause: it outdates a cause
+	// that was said strictly before.
+	Said [NumCauses]int64
+	Back [NumCauses]int64
+	// Given is when the contact got its address, if it had opted in by then: an
+	// older opt-out of that address is news to this contact.
+	Given int64
 }
 
 // Standing returns the cause that opts the channel out and its time, or false
@@ -90,8 +91,7 @@ func (c Consent) Standing() (cause Cause, at time.Time, out bool) {
 
 // stands tells whether a cause is not outdated.
 func (c Consent) stands(k Cause) bool {
-	t := c.Out[k]
-	return t != 0 && t >= c.In && (!startUndoes(k) || t >= c.Start)
+	return c.Out[k] != 0 && c.Out[k] >= c.In && c.Said[k] >= c.Back[k]
 }
 
 // Ask returns the clock after a PATCH or the API asked, at a time in
@@ -99,16 +99,10 @@ func (c Consent) stands(k Cause) bool {
 func (c Consent) Ask(optOut bool, at int64) Consent {
 	if optOut {
 		c.Out[Manual] = max(c.Out[Manual], at)
+		c.Said[Manual] = max(c.Said[Manual], at)
 	} else {
 		c.In = max(c.In, at)
 	}
-	return c
-}
-
-// Readdress returns the clock after the channel's address changed: what
-// belongs to the address leaves with it, what the person said stays.
-func (c Consent) Readdress() Consent {
-	c.Out[HardBounce], c.Out[ProviderSuppressed] = 0, 0
 	return c
 }
 
@@ -123,11 +117,38 @@ func (c Consent) locks(at int64) bool {
 	return false
 }
 
-// Merge takes the maximum of every member.
-func (c Consent) Merge(o Consent) Consent {
-	for k := range c.Out {
-		c.Out[k] = max(c.Out[k], o.Out[k])
+// Readdress returns the clock after the channel's address changed at a time.
+// What belongs to the address leaves with it, what the person said stays. An
+// opt-in of the old address that is older than the change has done its work for
+// good, a younger one was not this contact's and is forgotten; one of the new
+// address counts against what was said before only if it is younger, too.
+func (c Consent) Readdress(at int64) Consent {
+	for k := range NumCauses {
+		undone := c.Back[k] < at && c.Said[k] < c.Back[k]
+		if undone || k == HardBounce || k == ProviderSuppressed {
+			c.Out[k], c.Said[k] = 0, 0
+		}
+		c.Back[k] = 0
+		if c.Out[k] != 0 {
+			c.Said[k] = max(c.Said[k], at)
+		}
 	}
-	c.In, c.Start = max(c.In, o.In), max(c.Start, o.Start)
+	c.Given = 0
+	if c.In != 0 {
+		c.Given = at
+	}
+	return c
+}
+
+// Inherit returns the clock after the contact got, at a time, an address with
+// a clock of its own: what stands there stands here too, whatever the contact
+// asked for until then.
+func (c Consent) Inherit(address Consent, at int64) Consent {
+	for k := range NumCauses {
+		if address.stands(k) {
+			c.Out[k] = max(c.Out[k], address.Out[k], at)
+			c.Said[k] = max(c.Said[k], address.Out[k])
+		}
+	}
 	return c
 }

@@ -26,6 +26,9 @@ type Batch struct {
 	// address (key: EmailKey) or external_id, as of before the batch. nil:
 	// nothing is taken.
 	Taken func(account uuid.UUID, f Field, key string, self uuid.UUID) bool
+	// Suppressed holds the suppressed addresses among those that the entries
+	// give; nil: none is.
+	Suppressed map[Address]Suppression
 	// ChangedSince names, by the id of a retry that is not forced, the fields
 	// of the change log that changed after the failed write was accepted. Only
 	// the first entry's is read: Fold cuts before any other retry.
@@ -42,6 +45,18 @@ type Folded struct {
 	// Created and Updated are the rows to insert and to update, each contact
 	// once, in the state after the last consumed entry.
 	Created, Updated []FoldedContact
+	// Left and Given are the addresses that contacts lost and got, in order.
+	Left  []Left
+	Given []Given
+}
+
+// Given is an address that a write gave to a contact, and when: the same look
+// at suppressions is due again after the commit, since an event of the address
+// may have been on its way meanwhile.
+type Given struct {
+	Address
+	Contact Ref
+	At      int64
 }
 
 // FoldedContact is a contact to be written, and which of its large columns

@@ -5,51 +5,113 @@ import "encoding/json"
 // consent moves the clocks of both channels and logs what it does to the flags
 // and their reasons.
 func (a *attempt) consent() error {
-	if !sameKey(a.state.cur.Text[Email], a.next.Text[Email]) {
-		a.next.EmailConsent = a.next.EmailConsent.Readdress()
-	}
-	if !sameKey(a.state.cur.Text[Phone], a.next.Text[Phone]) {
-		a.next.SMSConsent = a.next.SMSConsent.Readdress()
-	}
-	p := &a.write.Patch
-	if err := a.channel("email_unsubscribed", a.state.cur.EmailConsent, &a.next.EmailConsent, p.EmailUnsubscribed); err != nil {
-		return err
-	}
-	return a.channel("sms_unsubscribed", a.state.cur.SMSConsent, &a.next.SMSConsent, p.SMSUnsubscribed)
-}
-
-// channel applies what the write says about one channel, if it says anything.
-func (a *attempt) channel(field string, before Consent, clock *Consent, optOut *bool) error {
-	if optOut != nil {
-		at := max(1, a.write.ConsentTime().UnixMicro())
-		if !*optOut && a.ConsentLock[a.write.Account] && clock.locks(at) {
-			return fail(CodeConsentLocked, "the account does not let a write undo a complaint or a hard bounce")
+	for _, ch := range Channels() {
+		if err := a.channel(ch); err != nil {
+			return err
 		}
-		*clock = clock.Ask(*optOut, at)
-		if _, _, out := clock.Standing(); out != *optOut {
-			a.skipped = append(a.skipped, Skip{Field: field, Reason: SkipNewerConsent})
-		}
-	}
-	if before != *clock {
-		a.flags(field, before, *clock)
 	}
 	return nil
 }
 
+// channel applies what the write does to one channel: by the address that it
+// gives or takes away, and by what it says about consent.
+func (a *attempt) channel(ch Channel) error {
+	before, clock := *a.state.cur.Consent(ch), a.next.Consent(ch)
+	given := a.readdress(ch, clock)
+	if optOut := a.write.Patch.optOut(ch); optOut != nil {
+		at := micros(a.write.ConsentTime())
+		if !*optOut && a.ConsentLock[a.write.Account] && clock.locks(at) {
+			return fail(CodeConsentLocked, "the account does not let a write undo a complaint or a hard bounce")
+		}
+		*clock = clock.Ask(*optOut, at)
+	}
+	inherited := a.inherit(given, clock)
+	if optOut := a.write.Patch.optOut(ch); optOut != nil {
+		if _, _, out := clock.Standing(); out != *optOut {
+			reason := SkipNewerConsent
+			if inherited {
+				reason = SkipSuppressedAddress
+			}
+			a.skipped = append(a.skipped, Skip{Field: ch.flag(), Reason: reason})
+		}
+	}
+	if before != *clock {
+		a.changes = a.flags(a.changes, ch, a.state.exists, before, *clock)
+	}
+	return nil
+}
+
+// optOut returns what a patch asks of a channel; nil: nothing.
+func (p *Patch) optOut(ch Channel) *bool {
+	if ch == EmailChannel {
+		return p.EmailUnsubscribed
+	}
+	return p.SMSUnsubscribed
+}
+
+// readdress moves the clock of a channel whose address changes, and notes the
+// address that is left and the one that is given.
+func (a *attempt) readdress(ch Channel, clock *Consent) *Given {
+	old, had := a.state.cur.Address(ch)
+	had = had && a.state.exists
+	now, has := a.next.Address(ch)
+	if sameAddress(a.state.cur.Text[ch.field()], a.next.Text[ch.field()], old.Key, now.Key) {
+		return nil
+	}
+	at := micros(a.write.AcceptedAt)
+	if had {
+		a.left = append(a.left, Left{Address: old, Contact: a.next.Ref, At: at, Given: clock.Given})
+	}
+	*clock = clock.Readdress(at)
+	if !has {
+		return nil
+	}
+	a.given = append(a.given, Given{Address: now, Contact: a.next.Ref, At: at})
+	return &a.given[len(a.given)-1]
+}
+
+// sameAddress tells whether two texts are one address; texts that are none are
+// compared as they stand.
+func sameAddress(a, b *string, keyA, keyB string) bool {
+	if keyA == "" && keyB == "" {
+		return sameText(a, b)
+	}
+	return keyA == keyB
+}
+
+// inherit opts a contact out that gets a suppressed address, whatever it asked
+// for until then and with the same write.
+func (a *attempt) inherit(given *Given, clock *Consent) bool {
+	if given == nil {
+		return false
+	}
+	given.At = max(given.At, clock.In)
+	s, suppressed := a.Suppressed[given.Address]
+	if !suppressed {
+		return false
+	}
+	*clock = clock.Inherit(s.Clock, given.At)
+	a.sources = append(a.sources, s.Event)
+	return true
+}
+
 // flags logs the projection of a clock where it changed.
-func (a *attempt) flags(field string, before, after Consent) {
+func (f *folder) flags(log []Change, ch Channel, existed bool, before, after Consent) []Change {
 	was, _, wasOut := before.Standing()
 	is, _, isOut := after.Standing()
 	if wasOut != isOut {
 		from := flagJSON(wasOut)
-		if !a.state.exists {
-			from = a.null
+		if !existed {
+			from = f.null
 		}
-		a.change(field, OpSet, from, flagJSON(isOut))
+		log = append(log, Change{Field: ch.flag(), Op: OpSet, Old: from, New: flagJSON(isOut)})
 	}
 	if wasOut != isOut || was != is {
-		a.change(field+"_reason", OpSet, a.reason(was, wasOut), a.reason(is, isOut))
+		log = append(log, Change{
+			Field: ch.flag() + "_reason", Op: OpSet, Old: f.reason(was, wasOut), New: f.reason(is, isOut),
+		})
 	}
+	return log
 }
 
 func flagJSON(out bool) json.RawMessage {
@@ -59,19 +121,10 @@ func flagJSON(out bool) json.RawMessage {
 	return json.RawMessage("false")
 }
 
-func (a *attempt) reason(c Cause, out bool) json.RawMessage {
+func (f *folder) reason(c Cause, out bool) json.RawMessage {
 	if !out {
-		return a.null
+		return f.null
 	}
 	s := c.String()
-	return a.quote(&s)
-}
-
-// sameKey tells whether two addresses are the same one; phone numbers are in
-// E.164 form, where lower case changes nothing.
-func sameKey(a, b *string) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return *a == *b || EmailKey(*a) == EmailKey(*b)
+	return f.quote(&s)
 }

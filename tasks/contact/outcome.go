@@ -52,6 +52,9 @@ type Skip struct {
 const (
 	SkipNewerConsent = "newer_consent"
 	SkipChangedSince = "changed_since"
+	// SkipSuppressedAddress: the write gave the contact an address that is
+	// suppressed, which opts it out whatever the body says.
+	SkipSuppressedAddress = "suppressed_address"
 )
 
 // Outcome is what became of one write.
@@ -64,11 +67,14 @@ type Outcome struct {
 	Code    Code   `json:"code,omitempty"`
 	Message string `json:"message,omitempty"`
 	// Version is the contact's version after the write; 0 if it failed.
-	Version    int64     `json:"version"`
-	Changes    []Change  `json:"changes"`
-	Skipped    []Skip    `json:"skipped,omitempty"`
-	AcceptedAt time.Time `json:"accepted_at"`
-	AppliedAt  time.Time `json:"applied_at"`
+	Version int64    `json:"version"`
+	Changes []Change `json:"changes"`
+	Skipped []Skip   `json:"skipped,omitempty"`
+	// SourceEvent is the event that opted the contact out: of a write that gave
+	// it a suppressed address, and of what an event did. Empty: none.
+	SourceEvent string    `json:"source_event,omitempty"`
+	AcceptedAt  time.Time `json:"accepted_at"`
+	AppliedAt   time.Time `json:"applied_at"`
 	// Contact is the contact as of this write: set only for a write that
 	// somebody waits for, and never for a failed one.
 	Contact *Contact `json:"contact,omitempty"`
@@ -104,17 +110,19 @@ type Record struct {
 
 // LogRow is one row of crm_field_change_log.
 type LogRow struct {
-	ID         string
-	Contact    uuid.UUID
-	Field      string
-	Op         Op
-	Old, New   json.RawMessage
-	WriteID    uuid.UUID
-	Version    int64
-	Actor      string
-	Source     string
-	AcceptedAt time.Time
-	ChangedAt  time.Time
+	ID       string
+	Contact  uuid.UUID
+	Field    string
+	Op       Op
+	Old, New json.RawMessage
+	WriteID  uuid.UUID
+	Version  int64
+	Actor    string
+	Source   string
+	// SourceEvent is the event that made the change; empty: none.
+	SourceEvent string
+	AcceptedAt  time.Time
+	ChangedAt   time.Time
 }
 
 // AppliedBatch is what one transaction of the store did with the head of a

@@ -20,6 +20,8 @@ const (
 	KindCreate
 	KindArchive
 	KindRestore
+	// KindConsent is what an Event does to a contact.
+	KindConsent
 )
 
 // String returns the name in the ledger.
@@ -33,6 +35,8 @@ func (k Kind) String() string {
 		return "archive"
 	case KindRestore:
 		return "restore"
+	case KindConsent:
+		return "consent"
 	default:
 		return "unknown"
 	}
@@ -153,6 +157,9 @@ func ParseOffset(s string) (Offset, error) {
 type Entry struct {
 	Offset
 	Write
+	// Event is what stands in an address lane; nil in a contact lane. Write then
+	// holds what the two have in common.
+	Event *Event
 	// Raw is the entry as it stands in the stream (codec form). It is what a
 	// retry needs, and it is kept for failed writes.
 	Raw []byte

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
+
 	"patchlane/tasks/contact"
 )
 
@@ -103,9 +105,11 @@ const (
 )
 
 type request struct {
-	write *contact.Write
+	lane  contact.Lane
+	id    uuid.UUID
 	entry []byte
 	key   string // name of the idempotency key; empty: none
+	idem  *contact.IdempotencyKey
 	stage atomic.Int32
 	done  chan result // holds one
 }
@@ -147,7 +151,7 @@ func NewAppender(l *Lanes, cfg AppenderConfig) *Appender {
 //
 // The write MUST NOT be changed until Append returned.
 func (a *Appender) Append(ctx context.Context, w *contact.Write) (contact.Receipt, error) {
-	r, err := a.submit(w)
+	r, err := a.submit(a.request(w))
 	if err != nil {
 		a.count(err)
 		return contact.Receipt{}, err
@@ -161,9 +165,33 @@ func (a *Appender) AppendAll(
 	ctx context.Context, writes []*contact.Write,
 ) ([]contact.Receipt, []error) {
 	requests := make([]*request, len(writes))
-	receipts, errs := make([]contact.Receipt, len(writes)), make([]error, len(writes))
 	for i, w := range writes {
-		if requests[i], errs[i] = a.submit(w); errs[i] != nil {
+		requests[i] = a.request(w)
+	}
+	return a.appendAll(ctx, requests)
+}
+
+// AppendEvents adds events to the lanes of their addresses, and answers for each
+// at its place. What is answered without an error is durable; the errors are
+// those of Append. A caller that answers for all of them at once, as to a
+// provider, may repeat the whole: an event that went in counts once.
+func (a *Appender) AppendEvents(
+	ctx context.Context, events []*contact.Event,
+) ([]contact.Receipt, []error) {
+	requests := make([]*request, len(events))
+	for i, e := range events {
+		requests[i] = &request{
+			lane: a.lanes.AddressLane(e), id: e.ID, entry: contact.EncodeEvent(e), done: make(chan result, 1),
+		}
+	}
+	return a.appendAll(ctx, requests)
+}
+
+// appendAll puts requests in line and waits for each.
+func (a *Appender) appendAll(ctx context.Context, requests []*request) ([]contact.Receipt, []error) {
+	receipts, errs := make([]contact.Receipt, len(requests)), make([]error, len(requests))
+	for i, r := range requests {
+		if _, errs[i] = a.submit(r); errs[i] != nil {
 			a.count(errs[i])
 		}
 	}
@@ -199,21 +227,28 @@ func (a *Appender) await(ctx context.Context, r *request) (contact.Receipt, erro
 	return res.receipt, nil
 }
 
-// submit encodes the write and puts it in line.
-func (a *Appender) submit(w *contact.Write) (*request, error) {
+// request makes the request of a write.
+func (a *Appender) request(w *contact.Write) *request {
+	r := &request{
+		lane: a.lanes.Lane(w.Contact), id: w.ID, entry: contact.Encode(w), idem: w.Idempotency,
+		done: make(chan result, 1),
+	}
+	if w.Idempotency != nil {
+		r.key = idemKey(r.lane, w.Account, w.Contact, w.Idempotency.Key)
+	}
+	return r
+}
+
+// submit puts a request in line.
+func (a *Appender) submit(r *request) (*request, error) {
 	if a.unfit != nil {
 		return nil, &contact.Error{Code: contact.CodeInternal, Err: a.unfit}
 	}
-	lane := a.lanes.Lane(w.Contact)
-	if named, ours := contact.LaneOfWrite(w.ID); !ours || named != lane {
+	if named, ours := contact.LaneOfWrite(r.id); !ours || named != r.lane {
 		return nil, &contact.Error{
 			Code: contact.CodeInternal,
-			Err:  fmt.Errorf("append write %s: its id does not name lane %s", w.ID, lane),
+			Err:  fmt.Errorf("append %s: its id does not name lane %s", r.id, r.lane),
 		}
-	}
-	r := &request{write: w, entry: contact.Encode(w), done: make(chan result, 1)}
-	if w.Idempotency != nil {
-		r.key = idemKey(lane, w.Account, w.Contact, w.Idempotency.Key)
 	}
 
 	a.mu.Lock()
@@ -224,10 +259,10 @@ func (a *Appender) submit(w *contact.Write) (*request, error) {
 	if a.entries >= a.cfg.QueueEntries || a.entries > 0 && a.bytes+len(r.entry) > a.cfg.QueueBytes {
 		return nil, overloaded("This server has too many writes on their way to the queue.", time.Second)
 	}
-	q := a.queues[lane]
+	q := a.queues[r.lane]
 	if q == nil {
 		q = &queue{}
-		a.queues[lane] = q
+		a.queues[r.lane] = q
 	}
 	a.entries++
 	a.bytes += len(r.entry)

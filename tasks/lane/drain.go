@@ -182,12 +182,8 @@ func decodeEntry(offset contact.Offset, stamp string, raw []byte) contact.Entry 
 		e.Poison = fmt.Errorf("read accepted_at: %w", err)
 		return e
 	}
-	w, err := contact.Decode(raw)
-	if err != nil {
-		e.Poison = err
-		return e
+	if e.Poison = e.Decode(time.UnixMicro(us).UTC()); e.Poison != nil {
+		return contact.Entry{Offset: offset, Raw: raw, Poison: e.Poison}
 	}
-	w.AcceptedAt = time.UnixMicro(us).UTC()
-	e.Write = w
 	return e
 }

@@ -121,12 +121,12 @@ func (a *Appender) answer(r *request, s string, b backlog) (contact.Receipt, err
 		if err != nil {
 			return contact.Receipt{}, fateUnknown(err)
 		}
-		return contact.Receipt{WriteID: r.write.ID, AcceptedAt: at}, nil
+		return contact.Receipt{WriteID: r.id, AcceptedAt: at}, nil
 	case 'K':
-		if r.write.Idempotency == nil {
+		if r.idem == nil {
 			return contact.Receipt{}, fateUnknown(errors.New("append: replay of an entry without key"))
 		}
-		return readIdem(rest, r.write.Idempotency.Body)
+		return readIdem(rest, r.idem.Body)
 	case 'L':
 		return contact.Receipt{}, overloaded("The queue of this contact is full.",
 			b.retryAfter(b.length, int64(a.lanes.cfg.Limit)))

@@ -146,7 +146,7 @@ func (a *Appender) prepare(c *call) {
 			continue
 		}
 		c.keys = append(c.keys, r.key)
-		c.args = append(c.args, r.entry, r.write.Idempotency.Body[:])
+		c.args = append(c.args, r.entry, r.idem.Body[:])
 	}
 }
 

@@ -140,6 +140,9 @@ func (l *Lanes) Lane(id uuid.UUID) contact.Lane {
 	return contact.LaneOf(id, l.cfg.Counts.Contact)
 }
 
+// AddressLane returns the lane of an event's address.
+func (l *Lanes) AddressLane(e *contact.Event) contact.Lane { return e.Lane(l.cfg.Counts.Address) }
+
 // All lists every lane, contact lanes first.
 func (l *Lanes) All() []contact.Lane {
 	c := l.cfg.Counts
