@@ -54,7 +54,7 @@ func (s *Server) batch(ctx context.Context, x *exchange) error {
 // readRow decodes a row as a request of its own.
 func (x *exchange) readRow(row *dialect.Row) (*intake, error) {
 	in := &intake{kind: contact.KindPatch, id: row.ID, source: contact.SourceBatch, problems: row.Fields}
-	if row.ID == uuid.Nil {
+	if !row.Named {
 		in.kind = contact.KindCreate
 	}
 	if row.Key != nil {

@@ -142,3 +142,14 @@ func TestBatchWhileTheQueueIsAway(t *testing.T) {
 		}
 	}
 }
+
+// A row whose id cannot be read names a contact all the same: its one problem
+// is the id, not what a new contact would need.
+func TestBatchRowWithUnreadableID(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	a := b.do(t, "POST", "/v1/contacts/batch", `{"writes":[{"id":"x","patch":{}}]}`).want(t, 207, "")
+	if a.str("data.results.0.error.errors.0.field") != "id" || a.at("data.results.0.error.errors.1") != nil {
+		t.Errorf("batch %s", a.raw)
+	}
+}

@@ -11,6 +11,8 @@ import (
 
 // Row is one write of a batch, before its patch is decoded.
 type Row struct {
+	// Named: the row has an id, readable or not, and so creates nothing.
+	Named bool
 	// ID is the contact; uuid.Nil: the row creates one.
 	ID uuid.UUID
 	// Patch is the body of the write, in the dialect of the key.
@@ -93,6 +95,7 @@ func decodeRow(v jsontext.Value) Row {
 func (r *Row) member(name string, v jsontext.Value, p *problems) {
 	switch name {
 	case "id":
+		r.Named = true
 		s, ok := p.text(name, "a string", v)
 		if !ok {
 			return
