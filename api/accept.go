@@ -124,7 +124,7 @@ func (s *Server) prepare(ctx context.Context, x *exchange, in *intake) (*contact
 // values.
 func (in *intake) check(now time.Time) []contact.FieldError {
 	problems := slices.Concat(in.problems, in.body.Fields)
-	rules := contact.Rules{Now: now}
+	rules := contact.Rules{Now: now, LaxPhone: in.body.LaxPhone}
 	switch {
 	case in.kind == contact.KindCreate && len(in.body.Fields) == 0:
 		problems = append(problems, in.body.Patch.ValidateCreate(rules)...)

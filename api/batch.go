@@ -37,7 +37,7 @@ func (s *Server) batch(ctx context.Context, x *exchange) error {
 	if err != nil {
 		return err
 	}
-	decoded, err := dialect.DecodeBatch(raw, maxRows)
+	decoded, err := dialect.DecodeBatch(x.dialect, raw, maxRows)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (x *exchange) readRow(row *dialect.Row) (*intake, error) {
 		return in, invalid(in.problems)
 	}
 	var err error
-	in.body, err = x.dialect.Decode(in.kind, dialect.Request{Body: row.Patch})
+	in.body, err = x.dialect.Decode(in.kind, dialect.Request{Body: row.Patch, Definitions: x.definitions})
 	return in, err
 }
 

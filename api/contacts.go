@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -16,7 +17,7 @@ const storeTimeout = 5 * time.Second
 
 // patchContact accepts a change of a contact.
 func (s *Server) patchContact(ctx context.Context, x *exchange) error {
-	id, err := x.pathID("contact")
+	id, err := s.contactID(ctx, x)
 	if err != nil {
 		return err
 	}
@@ -50,7 +51,7 @@ func (s *Server) restoreContact(ctx context.Context, x *exchange) error {
 
 // bodiless accepts a write that is said by its method and path alone.
 func (s *Server) bodiless(ctx context.Context, x *exchange, kind contact.Kind) error {
-	id, err := x.pathID("contact")
+	id, err := s.contactID(ctx, x)
 	if err != nil {
 		return err
 	}
@@ -84,9 +85,12 @@ func (x *exchange) readIntake(kind contact.Kind) (*intake, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := x.dialect.CheckQuery(x.URL.Query(), x.definitions); err != nil {
+		return nil, err
+	}
 	in := &intake{kind: kind, source: contact.SourcePatch}
 	in.conditions, in.problems = parseConditions(x.Header)
-	in.body, err = x.dialect.Decode(kind, dialect.Request{Query: x.URL.Query(), Body: raw})
+	in.body, err = x.dialect.Decode(kind, dialect.Request{Body: raw, Definitions: x.definitions})
 	return in, err
 }
 
@@ -101,15 +105,15 @@ func (s *Server) write(ctx context.Context, x *exchange, in *intake, wait time.D
 		return err
 	}
 	if a.outcome == nil {
-		return x.queued(a)
+		return s.queued(x, a)
 	}
-	return x.done(a)
+	return s.done(x, a)
 }
 
 // queued answers a write that is durable and has no outcome yet.
-func (x *exchange) queued(a accepted) error {
+func (s *Server) queued(x *exchange, a accepted) error {
 	body, err := x.dialect.Queued(dialect.Accepted{
-		WriteID: a.receipt.WriteID, Contact: a.ref.ID, AcceptedAt: a.receipt.AcceptedAt,
+		Frame: s.frame(x), WriteID: a.receipt.WriteID, Contact: a.ref.ID, AcceptedAt: a.receipt.AcceptedAt,
 	})
 	if err != nil {
 		return err
@@ -120,13 +124,13 @@ func (x *exchange) queued(a accepted) error {
 }
 
 // done answers a write that was waited for.
-func (x *exchange) done(a accepted) error {
+func (s *Server) done(x *exchange, a accepted) error {
 	if a.kind == contact.KindArchive {
 		x.reply(http.StatusNoContent, nil)
 		return nil
 	}
 	body, err := x.dialect.Contact(dialect.View{
-		Contact: a.outcome.Contact, Outcome: a.outcome, Query: x.URL.Query(),
+		Frame: s.frame(x), Contact: a.outcome.Contact, Outcome: a.outcome,
 	})
 	if err != nil {
 		return err
@@ -143,8 +147,11 @@ func (x *exchange) done(a accepted) error {
 
 // getContact shows a contact, after a write of the client's choice.
 func (s *Server) getContact(ctx context.Context, x *exchange) error {
-	id, err := x.pathID("contact")
+	id, err := s.contactID(ctx, x)
 	if err != nil {
+		return err
+	}
+	if err := x.dialect.CheckQuery(x.URL.Query(), x.definitions); err != nil {
 		return err
 	}
 	if after := x.URL.Query().Get("after"); after != "" {
@@ -163,7 +170,7 @@ func (s *Server) getContact(ctx context.Context, x *exchange) error {
 		x.reply(http.StatusNotModified, nil)
 		return nil
 	}
-	body, err := x.dialect.Contact(dialect.View{Contact: &c, Query: x.URL.Query()})
+	body, err := x.dialect.Contact(dialect.View{Frame: s.frame(x), Contact: &c})
 	if err != nil {
 		return err
 	}
@@ -203,7 +210,8 @@ func (s *Server) awaitWrite(ctx context.Context, x *exchange, after string) erro
 
 // listContacts lists contacts, or looks them up by an exact value.
 func (s *Server) listContacts(ctx context.Context, x *exchange) error {
-	q := x.readQuery("email", "phone", "external_id", "include_archived", "limit", "cursor")
+	q := x.readQuery(slices.Concat(x.dialect.Traits().Params,
+		[]string{"email", "phone", "external_id", "include_archived", "limit", "cursor"})...)
 	ask := contact.ContactQuery{
 		Account: x.account(), Limit: q.limit(), After: q.text("cursor"),
 		Email:           q.lookup("email", contact.NormalizeEmail),
@@ -214,6 +222,9 @@ func (s *Server) listContacts(ctx context.Context, x *exchange) error {
 	if err := q.err(); err != nil {
 		return err
 	}
+	if err := x.dialect.CheckQuery(q.values, x.definitions); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	page, err := s.opt.Contacts.Contacts(ctx, ask)
@@ -221,7 +232,7 @@ func (s *Server) listContacts(ctx context.Context, x *exchange) error {
 		return storeError(err)
 	}
 	body, err := x.dialect.List(dialect.Page{
-		Contacts: page.Contacts, Limit: ask.Limit, Next: page.Next, Query: x.URL.Query(),
+		Frame: s.frame(x), Contacts: page.Contacts, Limit: ask.Limit, Next: page.Next, Prev: page.Prev,
 	})
 	if err != nil {
 		return err

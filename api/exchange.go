@@ -23,8 +23,10 @@ type exchange struct {
 	route *route
 	// key is the caller, once the credential was found good.
 	key *contact.Key
-	// dialect shapes the answer.
-	dialect dialect.Dialect
+	// dialect shapes the answer; definitions and credits are the caller's.
+	dialect     dialect.Dialect
+	definitions dialect.Definitions
+	credits     int64
 
 	started time.Time
 	// bodyRead: the whole body is here.
@@ -42,7 +44,8 @@ type exchange struct {
 func newExchange(w http.ResponseWriter, r *http.Request, rt *route) *exchange {
 	x := &exchange{
 		Request: r, w: w, route: rt, started: time.Now(),
-		id: r.Header.Get("X-Request-Id"), dialect: dialect.ForUnknown(r.URL.Path, credential(r.Header)),
+		credits: dialect.Unmetered,
+		id:      r.Header.Get("X-Request-Id"), dialect: dialect.ForUnknown(r.URL.Path, credential(r.Header)),
 	}
 	if !validRequestID(x.id) {
 		x.id = uuid.NewString()
@@ -60,7 +63,14 @@ func (x *exchange) account() uuid.UUID { return x.key.Account }
 // ref names a contact of the caller.
 func (x *exchange) ref(id uuid.UUID) contact.Ref { return contact.Ref{Account: x.key.Account, ID: id} }
 
-// pathID reads an id out of the path. What is no UUID cannot be there.
+// frame is what the answer depends on beside what it shows.
+func (s *Server) frame(x *exchange) dialect.Frame {
+	return dialect.Frame{
+		Query: x.URL.Query(), Definitions: x.definitions, Credits: x.credits, HrefBase: s.opt.HrefBase,
+	}
+}
+
+// pathID reads an id of ours out of the path. What is no UUID cannot be there.
 func (x *exchange) pathID(what string) (uuid.UUID, error) {
 	id, err := dialect.ParseID(x.PathValue("id"))
 	if err != nil || id == uuid.Nil {

@@ -19,6 +19,7 @@ const (
 
 // query reads the parameters of a request and collects every problem.
 type query struct {
+	dialect  dialect.Dialect
 	values   url.Values
 	problems []contact.FieldError
 }
@@ -28,7 +29,7 @@ type query struct {
 // parameter is a problem, and so is one that stands twice.
 func (x *exchange) readQuery(known ...string) *query {
 	values, err := url.ParseQuery(x.URL.RawQuery)
-	q := &query{values: values}
+	q := &query{dialect: x.dialect, values: values}
 	if err != nil {
 		q.bad("query", "The query string is not well-formed.")
 	}
@@ -85,6 +86,20 @@ func (q *query) lookup(name string, normalize func(string) (string, error)) *str
 		return nil
 	}
 	return &v
+}
+
+// contact returns a parameter that is the id of a contact, in a form that the
+// dialect has; uuid.Nil: absent.
+func (q *query) contact(name string) uuid.UUID {
+	v := q.values.Get(name)
+	if v == "" {
+		return uuid.Nil
+	}
+	at, err := q.dialect.Locate(v)
+	if err != nil || at.ID == uuid.Nil {
+		q.bad(name, "The value must be the id of a contact.")
+	}
+	return at.ID
 }
 
 // id returns a parameter that is an id; uuid.Nil: absent.

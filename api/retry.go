@@ -34,7 +34,7 @@ func (s *Server) retryWrite(ctx context.Context, x *exchange) error {
 		return err
 	}
 	x.writeID = receipt.WriteID
-	return x.queued(accepted{ref: w.Ref(), kind: w.Kind, receipt: receipt})
+	return s.queued(x, accepted{ref: w.Ref(), kind: w.Kind, receipt: receipt})
 }
 
 // Retry says how a failed write is to be sent again.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -45,7 +46,7 @@ func (e *endpoint) any() *route {
 // answer makes the checks of the package comment in their order.
 func (e *endpoint) answer(ctx context.Context, x *exchange, allowed bool) error {
 	if x.route == nil {
-		return notFound("path")
+		return cmp.Or(x.missingID(), notFound("path"))
 	}
 	open := len(x.route.scopes) == 0
 	if !open {
@@ -54,6 +55,9 @@ func (e *endpoint) answer(ctx context.Context, x *exchange, allowed bool) error 
 		}
 	}
 	if !allowed {
+		if err := x.missingID(); err != nil {
+			return err
+		}
 		x.w.Header().Set("Allow", e.allow)
 		return &contact.Error{
 			Code: contact.CodeMethodNotAllowed, Message: "The path answers " + e.allow + ".",

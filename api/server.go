@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -113,7 +114,10 @@ type Readiness struct {
 	Postgres string `json:"postgres"`
 }
 
-// Options are what a Server needs. All of it is required but Now and Version.
+// callbellDashboard is where the links of Callbell's document lead.
+const callbellDashboard = "https://dash.callbell.eu/contacts"
+
+// Options are what a Server needs. All of it is required but HrefBase and Now.
 type Options struct {
 	// Lanes are the numbers of lanes, as the database has them.
 	Lanes contact.LaneCounts
@@ -129,6 +133,10 @@ type Options struct {
 	Appender appender
 	Lane     laneReader
 	Replies  replies
+
+	// HrefBase is what a vendor's dashboard links begin with: the id of the
+	// contact follows it. Empty: the links of Callbell's own dashboard.
+	HrefBase string
 
 	// Ready is asked by /readyz; it bounds its own time.
 	Ready      func(ctx context.Context) Readiness
@@ -182,6 +190,7 @@ func New(o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	o.HrefBase = cmp.Or(o.HrefBase, callbellDashboard)
 	s := &Server{
 		opt: o, answers: answers(), keys: newKeyring(&o),
 		existence: newExistence(&o), polls: newPoller(o.Ledger),

@@ -114,7 +114,7 @@ func (s *Server) writeView(record *contact.Record) dialect.WriteView {
 func (s *Server) listWrites(ctx context.Context, x *exchange) error {
 	q := x.readQuery("state", "contact_id", "code", "limit", "cursor")
 	ask := contact.WriteQuery{
-		Account: x.account(), State: contact.State(q.text("state")), Contact: q.id("contact_id"),
+		Account: x.account(), State: contact.State(q.text("state")), Contact: q.contact("contact_id"),
 		Code: contact.Code(q.text("code")), Limit: q.limit(), After: q.text("cursor"),
 	}
 	states := []contact.State{
@@ -154,7 +154,7 @@ func (s *Server) listWrites(ctx context.Context, x *exchange) error {
 func (s *Server) changeLog(ctx context.Context, x *exchange) error {
 	q := x.readQuery("contact_id", "field", "write_id", "from", "to", "limit", "cursor")
 	ask := contact.LogQuery{
-		Account: x.account(), Contact: q.id("contact_id"), WriteID: q.id("write_id"),
+		Account: x.account(), Contact: q.contact("contact_id"), WriteID: q.id("write_id"),
 		From: q.time("from"), To: q.time("to"), Limit: q.limit(), After: q.text("cursor"),
 	}
 	if field := q.lookup("field", storable); field != nil {
@@ -169,7 +169,7 @@ func (s *Server) changeLog(ctx context.Context, x *exchange) error {
 	if err != nil {
 		return storeError(err)
 	}
-	body, err := dialect.EncodeLog(&page, ask.Limit)
+	body, err := x.dialect.Log(dialect.LogPage{Frame: s.frame(x), LogPage: &page, Limit: ask.Limit})
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -83,28 +84,63 @@ func (s *Store) Contacts(ctx context.Context, q contact.ContactQuery) (contact.C
 		where.add(`c.phone = ?`, *q.Phone)
 	}
 	where.addText(active)
-	if q.After != "" {
-		var after uuid.UUID
-		if err := readCursor(q.After, cursorContacts, &after, nil); err != nil {
-			return page, err
-		}
-		where.add(`c.id > ?`, after)
+	backwards, err := addContactCursor(where, q.After)
+	if err != nil {
+		return page, err
+	}
+	order := ` ORDER BY c.id LIMIT `
+	if backwards {
+		order = ` ORDER BY c.id DESC LIMIT `
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	rows, err := s.read.Query(ctx, `SELECT `+contactColumns+` FROM contacts c WHERE `+where.text()+
-		` ORDER BY c.id LIMIT `+where.place(q.Limit+1), where.args...)
+		order+where.place(q.Limit+1), where.args...)
 	if err != nil {
 		return page, readError("list contacts", err)
 	}
 	if page.Contacts, err = pgx.CollectRows(rows, rowToContact); err != nil {
 		return page, readError("list contacts", err)
 	}
-	if page.HasMore = len(page.Contacts) > q.Limit; page.HasMore {
-		page.Contacts = page.Contacts[:q.Limit]
-		page.Next = writeCursor(cursorContacts, page.Contacts[q.Limit-1].ID, 0)
+	more := len(page.Contacts) > q.Limit
+	page.Contacts = page.Contacts[:min(len(page.Contacts), q.Limit)]
+	if backwards {
+		slices.Reverse(page.Contacts)
 	}
+	addNeighbours(&page, more || backwards, (backwards && more) || (!backwards && q.After != ""))
 	return page, nil
+}
+
+// addNeighbours names the pages on either side of one that has rows.
+func addNeighbours(page *contact.ContactPage, after, before bool) {
+	n := len(page.Contacts)
+	if n == 0 {
+		return
+	}
+	if page.HasMore = after; after {
+		page.Next = writeCursor(cursorContacts, page.Contacts[n-1].ID, 0)
+	}
+	if before {
+		page.Prev = writeCursor(cursorBefore, page.Contacts[0].ID, 0)
+	}
+}
+
+// addContactCursor continues a list where a page ended, or before where it
+// began.
+func addContactCursor(where *conditions, cursor string) (backwards bool, err error) {
+	if cursor == "" {
+		return false, nil
+	}
+	var id uuid.UUID
+	if readCursor(cursor, cursorBefore, &id, nil) == nil {
+		where.add(`c.id < ?`, id)
+		return true, nil
+	}
+	if err := readCursor(cursor, cursorContacts, &id, nil); err != nil {
+		return false, err
+	}
+	where.add(`c.id > ?`, id)
+	return false, nil
 }
 
 // Existence tells for each of the refs, in their order, whether the contact is

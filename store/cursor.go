@@ -14,6 +14,7 @@ import (
 // and MUST NOT look into it.
 const (
 	cursorContacts = 'c'
+	cursorBefore   = 'b' // contacts, towards the first
 	cursorWrites   = 'w'
 	cursorLogByID  = 'l'
 	cursorLogByVer = 'v'

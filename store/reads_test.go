@@ -122,6 +122,34 @@ func TestContactsLookUpAndPages(t *testing.T) {
 	}
 }
 
+func TestContactsPagesBothWays(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.contactsNamed("a", "b", "c", "d", "e")
+	read := func(cursor string) contact.ContactPage {
+		page, err := b.Store.Contacts(t.Context(), contact.ContactQuery{Account: b.account, Limit: 2, After: cursor})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return page
+	}
+	first := read("")
+	second := read(first.Next)
+	third := read(second.Next)
+	if first.Prev != "" || third.Next != "" || third.HasMore || len(third.Contacts) != 1 {
+		t.Errorf("ends: first %+v, third %+v", first, third)
+	}
+	for _, back := range []struct {
+		from contact.ContactPage
+		want contact.ContactPage
+	}{{third, second}, {second, first}} {
+		got := read(back.from.Prev)
+		if diff := cmp.Diff(back.want, got); diff != "" {
+			t.Errorf("the page before is another:\n%s", diff)
+		}
+	}
+}
+
 func TestBadCursor(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

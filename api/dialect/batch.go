@@ -32,9 +32,10 @@ func errTooMany(most int) error {
 	}
 }
 
-// DecodeBatch reads {"writes": [row, …]}, the same in every dialect. A problem
-// of the envelope is an error; one of a row is in that row alone.
-func DecodeBatch(body []byte, most int) ([]Row, error) {
+// DecodeBatch reads {"writes": [row, …]}, the same in every dialect but for the
+// form of an id. A problem of the envelope is an error; one of a row is in that
+// row alone.
+func DecodeBatch(d Decoder, body []byte, most int) ([]Row, error) {
 	var p problems
 	var list jsontext.Value
 	err := readEnvelope(body, func(name string, v jsontext.Value) {
@@ -54,7 +55,7 @@ func DecodeBatch(body []byte, most int) ([]Row, error) {
 	if list != nil {
 		p.elements("writes", list, func(i int, v jsontext.Value) {
 			if i < most {
-				rows = append(rows, decodeRow(v))
+				rows = append(rows, decodeRow(d, v))
 				return
 			}
 			err = errTooMany(most)
@@ -73,7 +74,7 @@ func DecodeBatch(body []byte, most int) ([]Row, error) {
 }
 
 // decodeRow reads one row strictly.
-func decodeRow(v jsontext.Value) Row {
+func decodeRow(d Decoder, v jsontext.Value) Row {
 	var row Row
 	var p problems
 	if v.Kind() != jsontext.KindBeginObject {
@@ -81,7 +82,7 @@ func decodeRow(v jsontext.Value) Row {
 		row.Fields = p
 		return row
 	}
-	err := readEnvelope(v, func(name string, v jsontext.Value) { row.member(name, v, &p) }, &p)
+	err := readEnvelope(v, func(name string, v jsontext.Value) { row.member(d, name, v, &p) }, &p)
 	if err != nil {
 		p.add("row", contact.ProblemInvalidFormat, "The row cannot be read.")
 	}
@@ -92,7 +93,7 @@ func decodeRow(v jsontext.Value) Row {
 	return row
 }
 
-func (r *Row) member(name string, v jsontext.Value, p *problems) {
+func (r *Row) member(d Decoder, name string, v jsontext.Value, p *problems) {
 	switch name {
 	case "id":
 		r.Named = true
@@ -100,11 +101,11 @@ func (r *Row) member(name string, v jsontext.Value, p *problems) {
 		if !ok {
 			return
 		}
-		id, err := ParseID(s)
-		if err != nil || id == uuid.Nil {
-			p.add(name, contact.ProblemInvalidFormat, "The id must be a UUID of 36 characters; leave it out to create a contact.")
+		at, err := d.Locate(s)
+		if err != nil || at.ID == uuid.Nil {
+			p.add(name, contact.ProblemInvalidFormat, "The id must be that of a contact; leave it out to create one.")
 		}
-		r.ID = id
+		r.ID = at.ID
 	case "patch":
 		if v.Kind() != jsontext.KindBeginObject {
 			p.wrongType(name, "an object", v)

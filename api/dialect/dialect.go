@@ -34,6 +34,12 @@ type Decoder interface {
 	// invalid_body) or for a query that the vendor refuses; every problem of a
 	// member is in Body.Fields, so that all of them are answered at once.
 	Decode(kind contact.Kind, r Request) (Body, error)
+	// CheckQuery refuses a query that asks for an answer that cannot be given.
+	// It is asked before anything else is done, so that nothing is written.
+	CheckQuery(q url.Values, d Definitions) error
+	// Locate reads how a path names a contact. Its error is what a client is
+	// answered with whose path cannot name one.
+	Locate(id string) (Location, error)
 }
 
 // Encoder writes answers.
@@ -44,6 +50,8 @@ type Encoder interface {
 	Queued(a Accepted) ([]byte, error)
 	// List writes one page of contacts.
 	List(p Page) ([]byte, error)
+	// Log writes one page of the change log.
+	Log(p LogPage) ([]byte, error)
 	// Problem writes an error and names its media type.
 	Problem(p *Problem) (body []byte, mediaType string)
 }
@@ -57,15 +65,23 @@ type Traits struct {
 	// Prefixes are the path prefixes at which a request without a usable
 	// credential is answered in this dialect.
 	Prefixes []string
-	// Credentials are the prefixes of this dialect's keys.
+	// Credentials are the prefixes of this dialect's keys, the first of which a
+	// new key gets; none: its keys are opaque.
 	Credentials []string
+	// Claims are those of Credentials that tell the dialect on any path, even
+	// of a credential that is not known.
+	Claims []string
+	// Params are the query parameters of lists that shape the answer.
+	Params []string
+	// NeedsID says that a PATCH or DELETE of no contact is a bad request, where
+	// the other dialects see a path without such a method.
+	NeedsID bool
 }
 
 // Request is what a dialect reads of a request. Body MUST NOT be kept: what
 // outlives the call is copied.
 type Request struct {
-	Query url.Values
-	Body  []byte
+	Body []byte
 	// Definitions are those of the caller's account.
 	Definitions Definitions
 }
@@ -93,23 +109,45 @@ type Body struct {
 	ID uuid.UUID
 	// AsOf is how old the client says its data is; zero: it did not say.
 	AsOf time.Time
+	// LaxPhone takes a phone number that is no E.164 (contact.Rules).
+	LaxPhone bool
 	// Fields are the problems found so far, in the order of the body.
 	Fields []contact.FieldError
 }
 
-// View is one contact to be shown.
-type View struct {
-	Contact *contact.Contact
-	// Outcome is what the write did that is answered; nil for a read.
-	Outcome *contact.Outcome
-	Query   url.Values
+// Location is how a path names a contact: by its id, else by its phone number.
+type Location struct {
+	ID uuid.UUID
+	// Phones are the forms in which the number may be stored.
+	Phones []string
+}
+
+// Unmetered is the credit of an account that was never given any.
+const Unmetered = 1<<31 - 1
+
+// Frame is what an answer depends on beside what it shows.
+type Frame struct {
+	Query url.Values
 	// Definitions are those of the caller's account. An error of theirs must not
 	// take the answer away from a write that was applied.
 	Definitions Definitions
+	// Credits are what the account has left.
+	Credits int64
+	// HrefBase is what a dashboard's link to a contact begins with.
+	HrefBase string
+}
+
+// View is one contact to be shown.
+type View struct {
+	Frame
+	Contact *contact.Contact
+	// Outcome is what the write did that is answered; nil for a read.
+	Outcome *contact.Outcome
 }
 
 // Accepted is a write that is durable and has no outcome yet.
 type Accepted struct {
+	Frame
 	WriteID    uuid.UUID
 	Contact    uuid.UUID
 	AcceptedAt time.Time
@@ -117,13 +155,19 @@ type Accepted struct {
 
 // Page is one page of contacts.
 type Page struct {
+	Frame
 	Contacts []contact.Contact
 	Limit    int
-	// Next is the cursor of the following page; empty: this is the last.
-	Next  string
-	Query url.Values
-	// Definitions are those of the caller's account.
-	Definitions Definitions
+	// Next is the cursor of the following page; empty: this is the last. Prev
+	// is that of the page before; empty: this is the first.
+	Next, Prev string
+}
+
+// LogPage is one page of the change log.
+type LogPage struct {
+	Frame
+	*contact.LogPage
+	Limit int
 }
 
 // Problem is an error as it is answered.
@@ -140,7 +184,7 @@ type Problem struct {
 // All lists the dialects. The first is the native one, which answers whatever
 // no other claims.
 func All() []Dialect {
-	return []Dialect{Native{}}
+	return []Dialect{Native{}, TrustPager{}, Routera{}, LeadLex{}, Callbell{}}
 }
 
 // ByName returns the dialect of a key; false when this release has none of
@@ -155,21 +199,31 @@ func ByName(name string) (Dialect, bool) {
 }
 
 // ForUnknown chooses the shape of an answer to a request whose credential is
-// missing or bad: by the prefix of the credential, else by the path, else
-// native.
+// missing or bad: by the credential if its prefix tells the vendor on any path,
+// else by the path, else native.
 func ForUnknown(path, credential string) Dialect {
 	all := All()
 	for _, d := range all {
-		if hasAnyPrefix(credential, d.Traits().Credentials) {
+		if hasAnyPrefix(credential, d.Traits().Claims) {
 			return d
 		}
 	}
 	for _, d := range all {
-		if hasAnyPrefix(path, d.Traits().Prefixes) {
+		if underAny(path, d.Traits().Prefixes) {
 			return d
 		}
 	}
 	return all[0]
+}
+
+// underAny tells whether a path is one of the prefixes or lies below it.
+func underAny(path string, prefixes []string) bool {
+	for _, p := range prefixes {
+		if rest, found := strings.CutPrefix(path, p); found && (rest == "" || rest[0] == '/') {
+			return true
+		}
+	}
+	return false
 }
 
 func hasAnyPrefix(s string, prefixes []string) bool {

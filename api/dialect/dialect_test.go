@@ -124,7 +124,7 @@ func TestErrorsHoldNoValues(t *testing.T) {
 func TestBatchRowsKeepTheirPlaces(t *testing.T) {
 	t.Parallel()
 	id := uuid.New()
-	rows, err := DecodeBatch([]byte(`{"writes":[{"patch":{}},3,{"id":"`+id.String()+
+	rows, err := DecodeBatch(Native{}, []byte(`{"writes":[{"patch":{}},3,{"id":"`+id.String()+
 		`","patch":{"notes":"x"},"if_match":"7","idempotency_key":"k"}]}`), 3)
 	if err != nil || len(rows) != 3 {
 		t.Fatalf("decode: %v, %d rows", err, len(rows))

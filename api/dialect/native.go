@@ -2,8 +2,6 @@ package dialect
 
 import (
 	"encoding/json"
-	"strconv"
-	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
@@ -12,7 +10,7 @@ import (
 )
 
 // Native is the dialect of patchlane itself.
-type Native struct{}
+type Native struct{ plain }
 
 // Traits returns the name; a native PATCH does not wait unless it is asked to.
 func (Native) Traits() Traits {
@@ -21,23 +19,12 @@ func (Native) Traits() Traits {
 
 // Decode reads a flat, strict object of native members.
 func (Native) Decode(kind contact.Kind, r Request) (Body, error) {
-	n := nativeBody{kind: kind}
-	if err := readObject(r.Body, &n.problems, n.member); err != nil {
-		return Body{}, err
-	}
-	n.Fields = n.problems
-	return n.Body, nil
+	n := reader{speaks: "native", kind: kind}
+	return n.read(r.Body, n.nativeMember)
 }
 
-// nativeBody is a body while it is read.
-type nativeBody struct {
-	Body
-	kind     contact.Kind
-	problems problems
-}
-
-// member reads one member of the body.
-func (n *nativeBody) member(name string, v jsontext.Value) {
+// nativeMember reads one member of a native body.
+func (n *reader) nativeMember(name string, v jsontext.Value) {
 	if f, ok := textField(name); ok {
 		n.textMember(f, v)
 		return
@@ -63,7 +50,7 @@ func (n *nativeBody) member(name string, v jsontext.Value) {
 }
 
 // otherMember reads the objects and flags, and refuses what is no member.
-func (n *nativeBody) otherMember(name string, v jsontext.Value) {
+func (n *reader) otherMember(name string, v jsontext.Value) {
 	switch name {
 	case "custom_fields":
 		n.customFields(v)
@@ -80,75 +67,12 @@ func (n *nativeBody) otherMember(name string, v jsontext.Value) {
 	case "sms_unsubscribed":
 		n.Patch.SMSUnsubscribed = n.flagMember(name, v)
 	default:
-		n.problems.add(name, contact.ProblemUnknown, "There is no such member; names are lower-case and exact.")
+		n.unknown(name)
 	}
-}
-
-// textField finds a text field by its member name.
-func textField(name string) (contact.Field, bool) {
-	for f := range contact.NumFields {
-		if f.String() == name {
-			return f, true
-		}
-	}
-	return 0, false
-}
-
-// textMember reads a text field. Only the first name cannot be null.
-func (n *nativeBody) textMember(f contact.Field, v jsontext.Value) {
-	if f == contact.FirstName {
-		if s := n.stringMember(f.String(), v); s != nil {
-			n.Patch.SetText(f, s)
-		}
-		return
-	}
-	if s, ok := n.problems.textOrNull(f.String(), v); ok {
-		n.Patch.SetText(f, s)
-	}
-}
-
-func (n *nativeBody) stringMember(name string, v jsontext.Value) *string {
-	s, ok := n.problems.text(name, "a string", v)
-	if !ok {
-		return nil
-	}
-	return &s
-}
-
-func (n *nativeBody) flagMember(name string, v jsontext.Value) *bool {
-	b, ok := n.problems.boolean(name, v)
-	if !ok {
-		return nil
-	}
-	return &b
-}
-
-// listMember reads an array of strings; an empty one is not nil.
-func (n *nativeBody) listMember(name string, v jsontext.Value) []string {
-	list, good := []string{}, true
-	isArray := n.problems.elements(name, v, func(i int, e jsontext.Value) {
-		s, ok := n.problems.text(name+"["+strconv.Itoa(i)+"]", "a string", e)
-		list, good = append(list, s), good && ok
-	})
-	if !isArray || !good {
-		return nil
-	}
-	return list
-}
-
-func (n *nativeBody) customFields(v jsontext.Value) {
-	if v.Kind() != jsontext.KindBeginObject {
-		n.problems.wrongType("custom_fields", "an object", v)
-		return
-	}
-	n.Patch.CustomFields = make(map[string]json.RawMessage)
-	members(v, func(name string, v jsontext.Value) {
-		n.Patch.CustomFields[name] = json.RawMessage(v.Clone())
-	})
 }
 
 // idMember reads the id that a create asks for.
-func (n *nativeBody) idMember(v jsontext.Value) {
+func (n *reader) idMember(v jsontext.Value) {
 	if n.kind != contact.KindCreate {
 		n.problems.add("id", contact.ProblemUnknown, "The id is in the path and cannot be changed.")
 		return
@@ -166,7 +90,7 @@ func (n *nativeBody) idMember(v jsontext.Value) {
 }
 
 // asOfMember reads how old the data is.
-func (n *nativeBody) asOfMember(v jsontext.Value) {
+func (n *reader) asOfMember(v jsontext.Value) {
 	s, ok := n.problems.text("as_of", "a string", v)
 	if !ok {
 		return
@@ -177,27 +101,4 @@ func (n *nativeBody) asOfMember(v jsontext.Value) {
 		return
 	}
 	n.AsOf = at
-}
-
-// ParseID reads a UUID in its canonical form of 36 characters, in either case.
-func ParseID(s string) (uuid.UUID, error) {
-	if len(s) != 36 {
-		return uuid.Nil, &contact.Error{Code: contact.CodeNotFound, Message: "The id is not a UUID."}
-	}
-	id, err := uuid.Parse(s)
-	if err != nil {
-		return uuid.Nil, &contact.Error{Code: contact.CodeNotFound, Message: "The id is not a UUID.", Err: err}
-	}
-	return id, nil
-}
-
-// ParseTime reads an RFC 3339 time, cut to microseconds.
-func ParseTime(s string) (time.Time, error) {
-	at, err := time.Parse(time.RFC3339, s)
-	if err != nil {
-		return time.Time{}, &contact.Error{
-			Code: contact.CodeValidationFailed, Message: "The time is not RFC 3339.", Err: err,
-		}
-	}
-	return at.UTC().Truncate(time.Microsecond), nil
 }

@@ -218,20 +218,28 @@ type pagination struct {
 	Next    *string `json:"next_cursor"`
 }
 
+func newPagination(limit int, next string) pagination {
+	return pagination{Limit: limit, HasMore: next != "", Next: optionalText(next)}
+}
+
+// optionalText is a text that is null when it is empty.
+func optionalText(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
 func marshalList[T any](rows []T, limit int, next string) ([]byte, error) {
-	answer := struct {
+	return marshal(struct {
 		Data       []T        `json:"data"`
 		Pagination pagination `json:"pagination"`
-	}{rows, pagination{Limit: limit, HasMore: next != ""}}
-	if next != "" {
-		answer.Pagination.Next = &next
-	}
-	return marshal(answer)
+	}{rows, newPagination(limit, next)})
 }
 
 // marshal writes JSON: nil lists are [], HTML is left alone, a newline ends it.
 func marshal(v any) ([]byte, error) {
-	b, err := jsonv2.Marshal(v, jsontext.AllowDuplicateNames(true))
+	b, err := jsonv2.Marshal(v, jsontext.AllowDuplicateNames(true), jsonv2.Deterministic(true))
 	if err != nil {
 		return nil, &contact.Error{Code: contact.CodeInternal, Message: "The answer could not be written.", Err: err}
 	}

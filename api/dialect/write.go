@@ -7,8 +7,8 @@ import (
 	"patchlane/tasks/contact"
 )
 
-// WriteView is one write to be shown. Writes and the change log look the same
-// in every dialect, since no vendor documents them.
+// WriteView is one write to be shown. Writes look the same in every dialect,
+// since no vendor documents them.
 type WriteView struct {
 	*contact.Record
 	// Problem is why the write failed; nil: it did not.
@@ -60,25 +60,26 @@ func EncodeWrites(views []WriteView, limit int, next string) ([]byte, error) {
 	return marshalList(rows, limit, next)
 }
 
-// EncodeLog writes a page of the change log.
-func EncodeLog(page *contact.LogPage, limit int) ([]byte, error) {
-	type row struct {
-		ID         string         `json:"id"`
-		ContactID  uuid.UUID      `json:"contact_id"`
-		Field      string         `json:"field"`
-		Op         contact.Op     `json:"op"`
-		Old        jsontext.Value `json:"old_value"`
-		New        jsontext.Value `json:"new_value"`
-		WriteID    uuid.UUID      `json:"write_id"`
-		Version    int64          `json:"version"`
-		Actor      *string        `json:"actor"`
-		Source     string         `json:"source"`
-		AcceptedAt string         `json:"accepted_at"`
-		ChangedAt  string         `json:"changed_at"`
-	}
-	rows := make([]row, len(page.Rows))
+// logRow is one row of the change log.
+type logRow struct {
+	ID         string         `json:"id"`
+	ContactID  uuid.UUID      `json:"contact_id"`
+	Field      string         `json:"field"`
+	Op         contact.Op     `json:"op"`
+	Old        jsontext.Value `json:"old_value"`
+	New        jsontext.Value `json:"new_value"`
+	WriteID    uuid.UUID      `json:"write_id"`
+	Version    int64          `json:"version"`
+	Actor      *string        `json:"actor"`
+	Source     string         `json:"source"`
+	AcceptedAt string         `json:"accepted_at"`
+	ChangedAt  string         `json:"changed_at"`
+}
+
+func logRows(page *contact.LogPage) []logRow {
+	rows := make([]logRow, len(page.Rows))
 	for i, r := range page.Rows {
-		rows[i] = row{
+		rows[i] = logRow{
 			ID: r.ID, ContactID: r.Contact, Field: r.Field, Op: r.Op, Old: raw(r.Old), New: raw(r.New),
 			WriteID: r.WriteID, Version: r.Version, Source: r.Source,
 			AcceptedAt: FormatTime(r.AcceptedAt), ChangedAt: FormatTime(r.ChangedAt),
@@ -90,5 +91,5 @@ func EncodeLog(page *contact.LogPage, limit int) ([]byte, error) {
 			rows[i].Actor = &r.Actor
 		}
 	}
-	return marshalList(rows, limit, page.Next)
+	return rows
 }

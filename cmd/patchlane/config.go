@@ -51,7 +51,10 @@ type processConfig struct {
 // listenConfig is the public side of an API process. Listen has a default of
 // its own in each command, so it is not here.
 type listenConfig struct {
-	PublicURL string        `name:"public-url" env:"PATCHLANE_PUBLIC_URL" group:"api" placeholder:"URL" help:"Address under which clients reach this API, such as https://crm.example.com; no default."`
+	PublicURL string `name:"public-url" env:"PATCHLANE_PUBLIC_URL" group:"api" placeholder:"URL" help:"Address under which clients reach this API, such as https://crm.example.com; no default."`
+	// CallbellHref begins the links that Callbell's clients show to people.
+	CallbellHref string `name:"callbell-href-base" env:"PATCHLANE_CALLBELL_HREF_BASE" group:"api" default:"https://dash.callbell.eu/contacts" help:"What the href of a contact begins with for Callbell's clients; its uuid follows."`
+
 	StopDelay time.Duration `name:"stop-delay" env:"PATCHLANE_STOP_DELAY" group:"api" default:"0s" help:"Time after a stop signal during which the API still serves with readiness 503, so that a load balancer can look away first."`
 }
 
@@ -169,10 +172,13 @@ func (c *config) validateAddresses() error {
 			problems = append(problems, fmt.Errorf("--%s: %q is no host:port: %w", a.flag, a.addr, err))
 		}
 	}
-	if c.PublicURL != "" {
-		u, err := url.Parse(c.PublicURL)
+	for _, a := range []struct{ flag, url string }{{"public-url", c.PublicURL}, {"callbell-href-base", c.CallbellHref}} {
+		if a.url == "" {
+			continue
+		}
+		u, err := url.Parse(a.url)
 		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-			problems = append(problems, fmt.Errorf("--public-url: %q is no absolute http or https address", c.PublicURL))
+			problems = append(problems, fmt.Errorf("--%s: %q is no absolute http or https address", a.flag, a.url))
 		}
 	}
 	return errors.Join(problems...)
@@ -245,7 +251,8 @@ func (c *config) LogValue() slog.Value {
 		slog.String("ops_listen", c.OpsListen),
 	}
 	if c.Listen != "" {
-		attrs = append(attrs, slog.String("listen", c.Listen), slog.String("public_url", c.PublicURL), slog.String("stop_delay", c.StopDelay.String()))
+		attrs = append(attrs, slog.String("listen", c.Listen), slog.String("public_url", c.PublicURL),
+			slog.String("callbell_href_base", c.CallbellHref), slog.String("stop_delay", c.StopDelay.String()))
 	}
 	if c.Worker {
 		attrs = append(attrs, slog.Int("batch_size", c.BatchSize), slog.Int("concurrency", c.Concurrency))

@@ -53,7 +53,7 @@ func TestValidateReportsEveryProblem(t *testing.T) {
 		{append([]string{"api", "--lane-share=NaN", "--notes-limit=0"}, good...), []string{"--lane-share", "--notes-limit"}},
 		{append([]string{"api", "--stop-timeout=0s"}, good...), []string{"--stop-timeout", "--stop-delay"}},
 		{append([]string{"api", "--stop-delay=31s"}, good...), []string{"--stop-delay: 31s"}},
-		{append([]string{"api", "--public-url=/relative", "--ops-listen=9090"}, good...), []string{"--public-url", "--ops-listen"}},
+		{append([]string{"api", "--public-url=/relative", "--callbell-href-base=x", "--ops-listen=9090"}, good...), []string{"--public-url", "--callbell-href-base", "--ops-listen"}},
 		{append([]string{"worker", "--batch-size=10001", "--concurrency=-1", "--database-pool=0", "--redis-pool=1"}, good...), []string{"--batch-size", "--concurrency", "--database-pool", "--redis-pool"}},
 		{[]string{"api", "--database-url=host=db", "--redis-url=http://x"}, []string{"not a postgres:// URL", `scheme "http"`}},
 	} {
@@ -88,7 +88,7 @@ func TestEffectiveConfigIsLoggedWithoutSecrets(t *testing.T) {
 		`config.database_pool=32 config.database_read_pool=10 config.redis_pool=64 config.lanes=0 config.address_lanes=0 ` +
 		`config.lane_limit=250000 config.lane_share=0.5 config.notes_limit=65536 config.allow_volatile_queue=false ` +
 		`config.log_level=info config.log_format=auto config.stop_timeout=30s config.ops_listen=127.0.0.1:9090 ` +
-		`config.listen=127.0.0.1:8080 config.public_url=https://crm.example.com config.stop_delay=0s ` +
+		`config.listen=127.0.0.1:8080 config.public_url=https://crm.example.com config.callbell_href_base=https://dash.callbell.eu/contacts config.stop_delay=0s ` +
 		`config.batch_size=500 config.concurrency=0`
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -164,7 +164,7 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 		server, err := api.New(api.Options{
 			Lanes: counts, Contacts: db, Ledger: db, Failed: db, Keys: db, Mirror: copies,
 			Appender: guard{durability, appender}, Lane: lanes, Replies: replies,
-			Ready: front.health.ready, Logger: logger, Registerer: reg,
+			HrefBase: cfg.CallbellHref, Ready: front.health.ready, Logger: logger, Registerer: reg,
 		})
 		if err != nil {
 			return err

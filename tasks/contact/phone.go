@@ -2,6 +2,7 @@ package contact
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/nyaruka/phonenumbers"
 )
@@ -10,6 +11,7 @@ import (
 var (
 	errPhoneForm   = errors.New("must be in E.164 form: a plus sign and up to 15 digits, nothing else")
 	errPhoneNumber = errors.New("must be a number that exists in its country's numbering plan")
+	errPhoneLax    = errors.New("must be 3 to 15 digits with spaces, dots, hyphens or brackets, after an optional plus sign")
 	errPhoneMobile = errors.New("must be a number that can be a mobile; send a fixed line as landline")
 )
 
@@ -34,6 +36,32 @@ func normalizeMobile(s string) (string, error) {
 	default:
 		return "", errPhoneMobile
 	}
+}
+
+const (
+	// A phone number that is no E.164 has 3 to 15 digits and this many bytes.
+	leastDigits, mostDigits, maxLaxBytes = 3, 15, 40
+)
+
+// normalizeLax takes a number in the spelling of people. One that says its
+// country and is valid there is stored in E.164, whatever its type; any other
+// as it was sent.
+func normalizeLax(s string) (string, error) {
+	rest, plus := strings.CutPrefix(s, "+")
+	digits := strings.Map(func(r rune) rune {
+		if strings.ContainsRune(" .-()[]", r) {
+			return -1
+		}
+		return r
+	}, rest)
+	if len(s) > maxLaxBytes || len(digits) < leastDigits || len(digits) > mostDigits ||
+		strings.Trim(digits, "0123456789") != "" {
+		return "", errPhoneLax
+	}
+	if e164, err := NormalizePhone("+" + digits); plus && err == nil {
+		return e164, nil
+	}
+	return s, nil
 }
 
 // parsePhone reads a number whose E.164 form is s itself: one that carries a

@@ -19,7 +19,7 @@ type ContactQuery struct { //nolint:revive // beside WriteQuery and LogQuery
 	IncludeArchived bool
 	// Limit is the size of a page. The caller has checked it: 1 to 100.
 	Limit int
-	// After is the cursor that the page before ended with; empty: from the
+	// After is the cursor of the page, Next or Prev of another; empty: from the
 	// start. A cursor that the store did not make is a validation_failed Error
 	// that names the field "cursor".
 	After string
@@ -29,8 +29,9 @@ type ContactQuery struct { //nolint:revive // beside WriteQuery and LogQuery
 type ContactPage struct { //nolint:revive // beside WritePage and LogPage
 	Contacts []Contact
 	HasMore  bool
-	// Next is the cursor of the next page; empty when HasMore is false.
-	Next string
+	// Next is the cursor of the next page; empty when HasMore is false. Prev is
+	// that of the page before; empty on the first.
+	Next, Prev string
 }
 
 // WriteRef names a write. Write ids are looked up under their account alone.

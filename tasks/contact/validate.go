@@ -42,6 +42,9 @@ type Rules struct {
 	// Now is the moment of validation: no date of birth lies after it
 	// anywhere on earth.
 	Now time.Time
+	// LaxPhone takes a phone number that is no E.164: digits with spaces, dots,
+	// hyphens and brackets. It is stored in E.164 when it is one, else as sent.
+	LaxPhone bool
 }
 
 // Validate checks the patch by the rules of the native dialect and brings it
@@ -196,7 +199,11 @@ func nonEmpty(s string) *string {
 // addresses checks what identifies or reaches a person.
 func (v *validator) addresses() {
 	v.normalize(Email, NormalizeEmail)
-	v.normalize(Phone, normalizeMobile)
+	if v.rules.LaxPhone {
+		v.normalize(Phone, normalizeLax)
+	} else {
+		v.normalize(Phone, normalizeMobile)
+	}
 	v.normalize(Landline, NormalizePhone)
 	v.normalize(ContactOwner, NormalizeEmail)
 	if s, ok := v.text(ExternalID); ok {

@@ -1,0 +1,168 @@
+package dialect
+
+import (
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
+
+	"patchlane/tasks/contact"
+)
+
+// LeadLex is the dialect of LeadLex's contact API: flat bodies whose notes are
+// appended, answers in {"data"}, errors with a text for each field.
+type LeadLex struct{ plain }
+
+// Traits returns the prefixes of LeadLex. Its keys tell the vendor on any path,
+// since one of its documented paths is also that of others.
+func (LeadLex) Traits() Traits {
+	return Traits{
+		Name: "leadlex", Wait: vendorWait,
+		Prefixes:    []string{"/functions/v1/api-gateway/v1"},
+		Credentials: []string{"wbk_"}, Claims: []string{"wbk_"},
+	}
+}
+
+// Decode reads a flat body. Notes are added to those that are there, and a
+// phone number need not be in E.164.
+func (LeadLex) Decode(kind contact.Kind, r Request) (Body, error) {
+	n := reader{speaks: "leadlex", kind: kind}
+	n.LaxPhone = true
+	return n.read(r.Body, n.leadlexMember)
+}
+
+func (n *reader) leadlexMember(name string, v jsontext.Value) {
+	switch name {
+	case "full_name":
+		n.Patch.FullName = n.stringMember(name, v)
+	case "notes":
+		n.Patch.NotesAppend = n.stringMember(name, v)
+	case "email", "phone", "job_title", "company_name", "linkedin_url":
+		f, _ := textField(name)
+		n.textMember(f, v)
+	default:
+		n.unknown(name)
+	}
+}
+
+// leadlexContact is a contact as LeadLex shows it.
+type leadlexContact struct {
+	ID           uuid.UUID      `json:"id"`
+	ExternalID   *string        `json:"external_id"`
+	FirstName    *string        `json:"first_name"`
+	LastName     *string        `json:"last_name"`
+	FullName     *string        `json:"full_name"`
+	Email        *string        `json:"email"`
+	Phone        *string        `json:"phone"`
+	Landline     *string        `json:"landline"`
+	DateOfBirth  *string        `json:"date_of_birth"`
+	JobTitle     *string        `json:"job_title"`
+	CompanyName  *string        `json:"company_name"`
+	LinkedinURL  *string        `json:"linkedin_url"`
+	AvatarURL    *string        `json:"avatar_url"`
+	ContactOwner *string        `json:"contact_owner"`
+	Source       *string        `json:"source"`
+	Notes        *string        `json:"notes"`
+	Tags         []string       `json:"tags"`
+	CustomFields jsontext.Value `json:"custom_fields"`
+	ArchivedAt   *string        `json:"archived_at"`
+	ArchivedBy   *string        `json:"archived_by"`
+	Version      int64          `json:"version"`
+	CreatedAt    string         `json:"created_at"`
+	UpdatedDate  string         `json:"updated_date"`
+}
+
+func newLeadlexContact(c *contact.Contact) leadlexContact {
+	n := newNativeContact(c)
+	return leadlexContact{
+		ID: n.ID, ExternalID: n.ExternalID, FirstName: n.FirstName, LastName: n.LastName, FullName: n.FullName,
+		Email: n.Email, Phone: n.Phone, Landline: n.Landline, DateOfBirth: n.DateOfBirth,
+		JobTitle: n.JobTitle, CompanyName: n.CompanyName, LinkedinURL: n.LinkedinURL, AvatarURL: n.AvatarURL,
+		ContactOwner: n.ContactOwner, Source: n.Source, Notes: n.Notes, Tags: n.Tags, CustomFields: n.CustomFields,
+		ArchivedAt: n.ArchivedAt, ArchivedBy: n.ArchivedBy, Version: n.Version,
+		CreatedAt: n.CreatedAt, UpdatedDate: n.UpdatedAt,
+	}
+}
+
+// Contact writes {"data": contact}, without meta.
+func (LeadLex) Contact(v View) ([]byte, error) {
+	return marshal(envelope[leadlexContact]{newLeadlexContact(v.Contact)})
+}
+
+// Queued writes the answer of a 202.
+func (LeadLex) Queued(a Accepted) ([]byte, error) {
+	return marshal(envelope[queuedWrite]{newQueuedWrite(a, FormatTime)})
+}
+
+// List writes {"data": […], "pagination": {…}}.
+func (LeadLex) List(p Page) ([]byte, error) {
+	rows := make([]leadlexContact, len(p.Contacts))
+	for i := range p.Contacts {
+		rows[i] = newLeadlexContact(&p.Contacts[i])
+	}
+	return marshalList(rows, p.Limit, p.Next)
+}
+
+// Problem writes {"error": {code, message, details: {fields}}}.
+func (LeadLex) Problem(p *Problem) (body []byte, mediaType string) {
+	type details struct {
+		Fields map[string]string `json:"fields"`
+	}
+	type problem struct {
+		Code    string  `json:"code"`
+		Message string  `json:"message"`
+		Details details `json:"details"`
+	}
+	fields := renamed(p.Fields, func(name string) string {
+		if name == "notes_append" {
+			return "notes"
+		}
+		return name
+	})
+	for i, f := range fields {
+		if f.Field == "email" && f.Code == contact.ProblemInvalidFormat {
+			fields[i].Message = "Invalid email format"
+		}
+	}
+	message := p.Detail
+	if len(fields) > 0 {
+		message = "Invalid request parameters"
+	}
+	return answerJSON(envelopeOfError[problem]{problem{
+		Code: leadlexCode(p.Code), Message: message, Details: details{fieldTexts(fields)},
+	}}, `{"error":{"code":"unavailable","message":"Internal error.","details":{"fields":{}}}}`)
+}
+
+// envelopeOfError is {"error": …}.
+type envelopeOfError[T any] struct {
+	Error T `json:"error"`
+}
+
+// leadlexCode is the documented code of a problem, or one of the few that the
+// document has no word for.
+func leadlexCode(c contact.Code) string {
+	switch c {
+	case contact.CodeInvalidJSON, contact.CodeInvalidBody, contact.CodeValidationFailed,
+		contact.CodeInvalidProperties, contact.CodeDataError, contact.CodeUnreadable:
+		return "validation_error"
+	case contact.CodeUnauthorized:
+		return "invalid_key"
+	case contact.CodeInsufficientScope, contact.CodeInsufficientCredits:
+		return "insufficient_permissions"
+	case contact.CodeNotFound, contact.CodeMethodNotAllowed:
+		return "not_found"
+	case contact.CodeRateLimited:
+		return "rate_limited"
+	case contact.CodeArchived, contact.CodeDuplicate, contact.CodeConsentLocked,
+		contact.CodeLimitExceeded, contact.CodeAlreadyRetried, contact.CodeNotFailed:
+		return "conflict"
+	case contact.CodePreconditionFailed:
+		return "precondition_failed"
+	case contact.CodePayloadTooLarge:
+		return "payload_too_large"
+	case contact.CodeUnsupportedMedia, contact.CodeUnsupportedEncoding:
+		return "unsupported_media_type"
+	case contact.CodeKeyReused:
+		return "idempotency_key_reused"
+	default:
+		return "unavailable"
+	}
+}
