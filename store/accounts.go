@@ -36,7 +36,7 @@ func (s *Store) CreateAccount(ctx context.Context, name string) (contact.Account
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	row := accountRow{ID: id, Name: name}
-	if _, err := s.records.NewInsert().Model(&row).Returning("*").Exec(ctx); err != nil {
+	if _, err := s.records.NewInsert().Model(&row).Returning("?Columns").Exec(ctx); err != nil {
 		return contact.Account{}, readError("create account", err)
 	}
 	return row.account(), nil
@@ -77,7 +77,7 @@ func (s *Store) SetAccount(ctx context.Context, id uuid.UUID, consentLock *bool)
 	defer cancel()
 	row := accountRow{ID: id, ConsentLock: *consentLock}
 	err := s.records.NewUpdate().Model(&row).Column("consent_lock").WherePK().
-		Returning("*").Scan(ctx)
+		Returning("?Columns").Scan(ctx)
 	if err != nil {
 		return contact.Account{}, readError("set account", err)
 	}

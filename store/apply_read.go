@@ -62,13 +62,14 @@ const (
 )
 
 // lockAndRead is one round trip: the lane's row, what the ledger knows of the
-// entries, the contacts in the order of their ids, and who has the values that
-// must be unique. Only the first can lose the lane; nothing after it runs then.
+// entries, the contacts in the order of their ids, who has the values that
+// must be unique, and the definitions that the entries name. Only the first can lose the lane; nothing after it runs then.
 func (t *laneTx) lockAndRead(ctx context.Context, b *batch) error {
 	return t.roundTrip(ctx, b, func(q *pgx.Batch) {
 		b.queueLedger(q)
 		b.queueContacts(q)
 		b.queueTaken(q)
+		b.queueDefinitions(q)
 	})
 }
 
@@ -205,7 +206,7 @@ func (b *batch) queueTaken(q *pgx.Batch) {
 				return nil
 			})
 			if err != nil {
-				// The only statement here that carries values of a body.
+				// This statement carries values of a body, as that for definitions does.
 				return dataError("look for taken values", err)
 			}
 			return nil

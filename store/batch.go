@@ -27,6 +27,7 @@ type batch struct {
 	contacts    map[contact.Ref]*contact.Contact
 	consentLock map[uuid.UUID]bool
 	taken       map[takenKey]uuid.UUID
+	definitions map[uuid.UUID]*contact.Definitions
 	changed     map[uuid.UUID]map[string]bool
 
 	// work are the entries that are neither in the ledger nor a twin of an
@@ -56,6 +57,7 @@ func (s *Store) newBatch(lane contact.Lane, entries []contact.Entry) *batch {
 		contacts:    map[contact.Ref]*contact.Contact{},
 		consentLock: map[uuid.UUID]bool{},
 		taken:       map[takenKey]uuid.UUID{},
+		definitions: map[uuid.UUID]*contact.Definitions{},
 	}
 	for i := range b.entries {
 		identify(lane, &b.entries[i])
@@ -95,6 +97,7 @@ func (b *batch) fold() error {
 		ConsentLock:  b.consentLock,
 		Taken:        b.isTaken,
 		ChangedSince: b.changed,
+		Definitions:  b.definitions,
 	}
 	b.folded = in.Fold(b.work)
 	if n := b.folded.Consumed; n < 1 || n > len(b.work) || n != len(b.folded.Outcomes) {

@@ -20,6 +20,7 @@
 //	failed_writes         what a retry needs, kept until retried or discarded
 //	crm_field_change_log  a view of writes: one row a changed field
 //	accounts, api_keys    who may write; a key is known by its sha-256 alone
+//	tags, custom_fields   what the contacts of an account may carry
 //
 // # Invariants
 //

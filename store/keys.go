@@ -89,7 +89,7 @@ func (s *Store) RevokeKey(ctx context.Context, id uuid.UUID, at time.Time) (cont
 	var row keyRow
 	err := s.records.NewUpdate().Model(&row).
 		Set("revoked_at = coalesce(revoked_at, ?)", at).Set("changed_at = clock_timestamp()").
-		Where("id = ?", id).Returning("*").Scan(ctx)
+		Where("id = ?", id).Returning("?Columns").Scan(ctx)
 	if err != nil {
 		return contact.Key{}, readError("revoke key", err)
 	}

@@ -268,6 +268,7 @@ func TestChangeLog(t *testing.T) {
 func TestContactAsOf(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.define([]string{"a", "b"})
 	id := b.contactsNamed("Ada")[0]
 	later := []contact.Entry{
 		b.note(id, "one"), b.patch(id, contact.JobTitle, "CEO"), b.note(id, "two"),
@@ -307,7 +308,9 @@ func TestTricksComeBackByteForByte(t *testing.T) {
 		`{NULL,"a,b"}`, `NULL`, ``, "tab\tnewline\ncr\r\u2028", `"quoted"`,
 		"\u202ertl \U0001F600 e\u0301", `<script>&amp;</script>`, `%s%n`, `E'\n'`, " lead and trail ",
 	}
+	b.define(nil, "c")
 	for _, trick := range tricks {
+		b.define([]string{trick + "t"})
 		id := uuid.New()
 		value, _ := json.Marshal(map[string]string{"k": trick})
 		e := b.entry(contact.KindCreate, id, func(p *contact.Patch) {

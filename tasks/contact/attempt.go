@@ -79,6 +79,9 @@ func (a *attempt) create() error {
 // members applies the members of a patch. The texts come first, because an
 // address that leaves takes its bounces along before consent is looked at.
 func (a *attempt) members() error {
+	if err := a.defined(); err != nil {
+		return err
+	}
 	a.texts()
 	if err := a.unique(); err != nil {
 		return err

@@ -3,8 +3,11 @@ package contact
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 )
@@ -42,6 +45,97 @@ type CustomField struct {
 	Label        string    `json:"label"`
 	Type         FieldType `json:"type"`
 	CreatedAt    time.Time `json:"created_at"`
+}
+
+// The limits of an account's settings: a snapshot of them travels as one.
+const (
+	MaxTagDefinitions   = 10_000
+	MaxFieldDefinitions = 1_000
+)
+
+// maxInternalName is how many characters an internal name may have.
+const maxInternalName = 100
+
+// Validate trims the name and returns what is wrong with it.
+func (t *Tag) Validate() []FieldError {
+	t.Name = strings.TrimSpace(t.Name)
+	return checkName("name", t.Name, maxTagCharacters)
+}
+
+// Validate trims the names, takes the internal name for a missing label, and
+// returns every problem.
+func (f *CustomField) Validate() []FieldError {
+	f.InternalName = strings.TrimSpace(f.InternalName)
+	if f.Label = strings.TrimSpace(f.Label); f.Label == "" {
+		f.Label = f.InternalName
+	}
+	problems := checkName("internal_name", f.InternalName, maxInternalName)
+	switch {
+	case len(problems) > 0:
+	case !isInternalName(f.InternalName):
+		problems = append(problems, FieldError{
+			Field: "internal_name", Code: ProblemInvalidFormat,
+			Message: "must start with a letter and have letters, digits, underscores and hyphens only",
+		})
+	case isReserved(f.InternalName):
+		problems = append(problems, FieldError{
+			Field: "internal_name", Code: ProblemConflict, Message: "is the name of a member that every contact has",
+		})
+	}
+	if f.Label != f.InternalName {
+		problems = append(problems, checkName("label", f.Label, maxNameCharacters)...)
+	}
+	if !slices.Contains(FieldTypes(), f.Type) {
+		problems = append(problems, FieldError{
+			Field: "type", Code: ProblemInvalidFormat, Message: "must be string, number, boolean, date or url",
+		})
+	}
+	return problems
+}
+
+// checkName checks a name that people see: one line of text.
+func checkName(field, name string, limit int) []FieldError {
+	var code, message string
+	switch {
+	case name == "":
+		code, message = ProblemRequired, "cannot be empty"
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
+		code, message = ProblemInvalidCharacters, "must be text without control characters"
+	case utf8.RuneCountInString(name) > limit:
+		code, message = ProblemTooLong, "must have at most "+strconv.Itoa(limit)+" characters"
+	default:
+		return nil
+	}
+	return []FieldError{{Field: field, Code: code, Message: message}}
+}
+
+// isInternalName tells whether a name can stand beside the members of a contact.
+func isInternalName(name string) bool {
+	for i, c := range []byte(name) {
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		if !letter && (i == 0 || (c != '_' && c != '-' && (c < '0' || c > '9'))) {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// isReserved tells whether a contact has a member of that name in some dialect,
+// where custom fields stand beside the members.
+func isReserved(name string) bool {
+	name = strings.ToLower(name)
+	if _, isField := ParseField(name); isField {
+		return true
+	}
+	switch name {
+	case "id", "uuid", "href", "name", "full_name", "notes_append", "tags", "tags_add", "tags_remove",
+		"custom_fields", "metadata", "metadata_merge", "email_unsubscribed", "email_unsubscribed_reason",
+		"sms_unsubscribed", "sms_unsubscribed_reason", "archived", "archived_at", "archived_by", "version",
+		"created_at", "updated_at", "updated_date", "as_of", "fields", "properties":
+		return true
+	default:
+		return false
+	}
 }
 
 // Settings is everything that an account has defined, at one revision.

@@ -22,6 +22,8 @@ const (
 	CodeMethodNotAllowed    Code = "method_not_allowed"
 	CodeArchived            Code = "archived"
 	CodeDuplicate           Code = "duplicate"
+	// CodeInUse refuses to delete a definition that contacts still use.
+	CodeInUse               Code = "in_use"
 	CodeConsentLocked       Code = "consent_locked"
 	CodeLimitExceeded       Code = "limit_exceeded"
 	CodeAlreadyRetried      Code = "already_retried"

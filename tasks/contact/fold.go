@@ -33,6 +33,9 @@ type Batch struct {
 	// of the change log that changed after the failed write was accepted. Only
 	// the first entry's is read: Fold cuts before any other retry.
 	ChangedSince map[uuid.UUID]map[string]bool
+	// Definitions holds, by account, at least those definitions that the
+	// entries name and that exist. nil: everything counts as defined.
+	Definitions map[uuid.UUID]*Definitions
 }
 
 // Folded is what a batch comes to.
