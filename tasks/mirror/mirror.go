@@ -1,5 +1,5 @@
 // Package mirror keeps in Redis what the accept path must know while Postgres is
-// away: key records and the numbers of lanes. Postgres stays the truth; the
+// away: key records, what accounts have defined, and the numbers of lanes. Postgres stays the truth; the
 // mirror is written through and refilled from it.
 //
 // A record of a key is found by the sha-256 of the credential. Neither the
@@ -49,13 +49,16 @@ return 1
 // Mirror is the copy in Redis. It is safe for concurrent use; the client belongs
 // to the caller.
 type Mirror struct {
-	rdb redis.UniversalClient
-	put *redis.Script
+	rdb         redis.UniversalClient
+	put         *redis.Script
+	putSettings *redis.Script
 }
 
 // New returns the mirror kept by rdb.
 func New(rdb redis.UniversalClient) *Mirror {
-	return &Mirror{rdb: rdb, put: redis.NewScript(putSource)}
+	return &Mirror{
+		rdb: rdb, put: redis.NewScript(putSource), putSettings: redis.NewScript(putSettingsSource),
+	}
 }
 
 // PutKey stores the record of a key. A stored revocation stays.
