@@ -27,6 +27,10 @@ type intake struct {
 	// problems are those found outside of the body.
 	problems []contact.FieldError
 	source   contact.Source
+	// undefined refuses the names in the body that are not defined; prepare
+	// finds it out. It is apart from the other problems because it does not lie
+	// in the body alone: an earlier write with the same key may have had them.
+	undefined error
 }
 
 // accepted is a write that is durable, and what became of it in time.
@@ -59,7 +63,7 @@ func (s *Server) accept(
 		defer stop()
 		p.reply, w.ReplyTo = reply, s.opt.Replies.Name()
 	}
-	p.receipt, err = s.keep(ctx, w)
+	p.receipt, err = s.keep(ctx, w, in.undefined)
 	s.metrics.countAccept(x, p.receipt, err)
 	if err != nil {
 		return accepted{}, err
@@ -69,7 +73,11 @@ func (s *Server) accept(
 }
 
 // keep makes a write durable unless it is refused or was made durable before.
-func (s *Server) keep(ctx context.Context, w *contact.Write) (contact.Receipt, error) {
+func (s *Server) keep(ctx context.Context, w *contact.Write, undefined error) (contact.Receipt, error) {
+	if undefined != nil {
+		earlier, _, err := s.undefined(ctx, w, undefined)
+		return earlier, err
+	}
 	earlier, found, err := s.admit(ctx, w)
 	if err != nil || found {
 		return earlier, err
@@ -86,12 +94,22 @@ type pending struct {
 	wait  time.Duration
 }
 
-// prepare checks everything that can be checked without asking anybody, all of
-// it, and makes the write.
+// prepare checks everything that can be checked without looking at the contact,
+// all of it, and makes the write. Names are looked up in the body as it came, so
+// that their problems have the places that the client knows. They are replaced
+// by the defined ones after the digest was made: the same body stays the same,
+// whatever is defined meanwhile.
 func (s *Server) prepare(ctx context.Context, x *exchange, in *intake) (*contact.Write, error) {
 	now := s.now()
+	defined, undefined, err := x.definer.define(ctx, &in.body.Patch)
 	if problems := in.check(now); len(problems) > 0 {
-		return nil, invalid(problems)
+		return nil, invalid(slices.Concat(problems, undefined))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(undefined) > 0 {
+		in.undefined = notDefined(undefined)
 	}
 	w := &contact.Write{
 		Account: x.account(), Contact: in.id, Kind: in.kind, Patch: in.body.Patch,
@@ -106,6 +124,9 @@ func (s *Server) prepare(ctx context.Context, x *exchange, in *intake) (*contact
 			Key:  sha256.Sum256([]byte(in.conditions.key)),
 			Body: w.Digest(),
 		}
+	}
+	if defined != nil && in.undefined == nil {
+		defined.Resolve(&w.Patch)
 	}
 	if in.kind == contact.KindCreate {
 		if err := s.chooseID(ctx, w, in.body.ID); err != nil {
@@ -188,7 +209,27 @@ func (s *Server) admit(ctx context.Context, w *contact.Write) (contact.Receipt, 
 func (s *Server) judge(
 	ctx context.Context, w *contact.Write, state contact.Existence,
 ) (contact.Receipt, bool, error) {
-	refused := refusal(w.Kind, state)
+	return s.unlessRepeated(ctx, w, refusal(w.Kind, state))
+}
+
+// undefined refuses a write that names what is not defined, unless its
+// idempotency key stands for an earlier write. A key that stands for another
+// body does not make this one better.
+func (s *Server) undefined(
+	ctx context.Context, w *contact.Write, refused error,
+) (contact.Receipt, bool, error) {
+	receipt, found, err := s.unlessRepeated(ctx, w, refused)
+	if contact.CodeOf(err) == contact.CodeKeyReused {
+		err = refused
+	}
+	return receipt, found, err
+}
+
+// unlessRepeated returns a refusal, or the receipt of the earlier write that the
+// idempotency key stands for.
+func (s *Server) unlessRepeated(
+	ctx context.Context, w *contact.Write, refused error,
+) (contact.Receipt, bool, error) {
 	if refused == nil || w.Idempotency == nil {
 		return contact.Receipt{}, false, refused
 	}

@@ -57,6 +57,7 @@ func (b *bench) newServer(t *testing.T, reg prometheus.Registerer) *Server {
 	s, err := New(Options{
 		Lanes:    contact.LaneCounts{Contact: 32, Address: 8},
 		Contacts: b, Ledger: b, Failed: b, Keys: keyTruth{b.world}, Mirror: keyCopy{b.world},
+		Settings: lawBook{b.world}, SettingsEditor: lawBook{b.world}, SettingsMirror: lawCopy{b.world},
 		Appender: b, Lane: b, Replies: b,
 		Ready: func(context.Context) Readiness {
 			return Readiness{Ready: true, Durable: true, Redis: "ok", Postgres: "ok"}

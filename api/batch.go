@@ -92,6 +92,9 @@ func (s *Server) prepareRows(ctx context.Context, x *exchange, rows []batchRow) 
 		}
 		prepare := func() error {
 			row.write, row.err = s.prepare(ctx, x, row.intake)
+			if row.err == nil && row.intake.undefined != nil {
+				row.receipt, row.replayed, row.err = s.undefined(ctx, row.write, row.intake.undefined)
+			}
 			return nil
 		}
 		if row.intake.kind == contact.KindCreate && row.intake.conditions.key != "" {
@@ -112,7 +115,7 @@ func (s *Server) admitRows(ctx context.Context, rows []batchRow) {
 	for i := range rows {
 		row := &rows[i]
 		switch {
-		case row.err != nil || created[row.write.Contact]:
+		case row.err != nil || row.replayed || created[row.write.Contact]:
 		case row.write.Kind == contact.KindCreate:
 			created[row.write.Contact] = true
 		default:

@@ -40,6 +40,7 @@ func answers() map[contact.Code]answer {
 		contact.CodeMethodNotAllowed:   {405, "Method not allowed", "Use one of the methods named in the Allow header.", 0},
 		contact.CodeArchived:           {409, "Contact is archived", "Restore the contact first.", 0},
 		contact.CodeDuplicate:          {409, "Duplicate", "Use a value that no other active contact has.", 0},
+		contact.CodeInUse:              {409, "In use", "Take it off the contacts first, or delete it with ?force=true.", 0},
 		contact.CodeConsentLocked:      {409, "Consent is locked", "Leave the consent members out; the account locks this opt-out.", 0},
 		contact.CodeLimitExceeded:      {409, "Limit exceeded", "Shorten the stored value first, by replacing it.", 0},
 		contact.CodeAlreadyRetried:     {409, "Already retried", "Follow retried_as of the write.", 0},
@@ -138,6 +139,16 @@ func invalid(fields []contact.FieldError) error {
 		Code:    contact.CodeValidationFailed,
 		Message: "The request has " + problemCount(len(fields)) + ".",
 		Fields:  fields,
+	}
+}
+
+// notDefined is a validation_failed of names that the account has not defined, or
+// of values that do not fit their definitions.
+func notDefined(fields []contact.FieldError) error {
+	return &contact.Error{
+		Code: contact.CodeValidationFailed, Message: "The request has " + problemCount(len(fields)) + ".",
+		Fix:    "Define tags and custom fields first, at /v1/tags and /v1/custom-fields, and send values of their types.",
+		Fields: fields,
 	}
 }
 

@@ -27,6 +27,8 @@ type exchange struct {
 	dialect     dialect.Dialect
 	definitions dialect.Definitions
 	credits     int64
+	// definer looks definitions up, for the accept path as for the dialect.
+	definer *definer
 
 	started time.Time
 	// bodyRead: the whole body is here.

@@ -39,6 +39,7 @@ func (s *Server) routes() []route {
 		remove = []contact.Scope{contact.ContactsDelete}
 		audit  = []contact.Scope{contact.AuditRead}
 		admin  = []contact.Scope{contact.WritesAdmin}
+		settle = []contact.Scope{contact.SettingsWrite}
 		// Whoever may write may also ask what became of a write.
 		follow = []contact.Scope{contact.ContactsRead, contact.ContactsWrite, contact.WritesAdmin}
 		open   []contact.Scope
@@ -57,6 +58,13 @@ func (s *Server) routes() []route {
 		{"GET", "/writes/{id}", native, follow, s.getWrite},
 		{"POST", "/writes/{id}/retry", native, admin, s.retryWrite},
 		{"POST", "/writes/{id}/discard", native, admin, s.discardWrite},
+
+		{"GET", "/tags", native, settle, s.listTags},
+		{"POST", "/tags", native, settle, s.createTag},
+		{"DELETE", "/tags/{name}", native, settle, s.deleteTag},
+		{"GET", "/custom-fields", native, settle, s.listFields},
+		{"POST", "/custom-fields", native, settle, s.createField},
+		{"DELETE", "/custom-fields/{name}", native, settle, s.deleteField},
 
 		{"GET", "/openapi.yaml", root, open, s.openapi},
 		{"GET", "/livez", root, open, s.livez},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -129,6 +130,11 @@ type Options struct {
 	Keys     keyStore
 	// Mirror is the copy of the keys in Redis.
 	Mirror keyMirror
+	// Settings and SettingsEditor are answered by the store, SettingsMirror is
+	// the copy of the settings in Redis.
+	Settings       settingsReader
+	SettingsEditor settingsEditor
+	SettingsMirror settingsMirror
 	// Appender, Lane and Replies are answered by the lanes.
 	Appender appender
 	Lane     laneReader
@@ -161,6 +167,9 @@ func (o *Options) validate() error {
 	need(o.Failed != nil, "Failed")
 	need(o.Keys != nil, "Keys")
 	need(o.Mirror != nil, "Mirror")
+	need(o.Settings != nil, "Settings")
+	need(o.SettingsEditor != nil, "SettingsEditor")
+	need(o.SettingsMirror != nil, "SettingsMirror")
 	need(o.Appender != nil, "Appender")
 	need(o.Lane != nil, "Lane")
 	need(o.Replies != nil, "Replies")
@@ -177,6 +186,7 @@ type Server struct {
 	answers   map[contact.Code]answer
 	keys      *keyring
 	existence *existence
+	lexicon   *lexicon
 	polls     *poller
 	metrics   *metrics
 	handler   http.Handler
@@ -193,7 +203,7 @@ func New(o Options) (*Server, error) {
 	o.HrefBase = cmp.Or(o.HrefBase, callbellDashboard)
 	s := &Server{
 		opt: o, answers: answers(), keys: newKeyring(&o),
-		existence: newExistence(&o), polls: newPoller(o.Ledger),
+		existence: newExistence(&o), lexicon: newLexicon(&o), polls: newPoller(o.Ledger),
 	}
 	s.metrics = newMetrics(o.Registerer, s.routes())
 	s.handler = exact(s.mux(), &endpoint{server: s})
@@ -209,11 +219,14 @@ func (s *Server) Live() http.Handler { return s.handler }
 // Ready answers /readyz.
 func (s *Server) Ready() http.Handler { return s.handler }
 
-// Run keeps the keys fresh until ctx ends: it re-reads every five seconds what
-// changed in the store, so that a revocation that did not reach the mirror is
-// in force everywhere within ten seconds. It returns nil.
+// Run keeps the keys and settings fresh until ctx ends: it re-reads every five
+// seconds what changed in the store, so that a revocation that did not reach the
+// mirror is in force everywhere within ten seconds. It returns nil.
 func (s *Server) Run(ctx context.Context) error {
-	s.keys.run(ctx, s.now)
+	var both sync.WaitGroup
+	both.Go(func() { s.keys.run(ctx, s.now) })
+	both.Go(func() { s.lexicon.run(ctx, s.now) })
+	both.Wait()
 	return nil
 }
 
@@ -221,6 +234,7 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) Close() {
 	s.keys.cache.StopAllGoroutines()
 	s.existence.known.StopAllGoroutines()
+	s.lexicon.copies.StopAllGoroutines()
 }
 
 func (s *Server) now() time.Time { return s.opt.Now() }

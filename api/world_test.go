@@ -48,6 +48,11 @@ type world struct {
 	polls    int
 	keyReads int
 	panics   bool
+
+	settings, settingsCopy    map[uuid.UUID]contact.Settings
+	settingReads, mirrorReads int
+	mirrorPutErr              error
+
 	// hangs: the existence look never answers; redisHangs: the mirror does not.
 	hangs, redisHangs atomic.Bool
 }
@@ -59,6 +64,7 @@ func newWorld() *world {
 		idem: map[string]contact.Write{}, created: map[string]uuid.UUID{},
 		waiters: map[uuid.UUID]chan contact.Outcome{},
 		keys:    map[[32]byte]contact.Key{}, mirror: map[[32]byte]contact.Key{},
+		settings: map[uuid.UUID]contact.Settings{}, settingsCopy: map[uuid.UUID]contact.Settings{},
 		clock: time.Date(2026, 11, 22, 3, 0, 0, 123456000, time.UTC),
 	}
 }
@@ -146,7 +152,7 @@ func (w *world) resume() {
 // drain applies what is queued, by the real fold.
 func (w *world) drain() {
 	for _, e := range w.queue {
-		b := contact.Batch{Now: w.clock.Add(time.Millisecond), NotesLimit: 1000, Contacts: w.contacts, Taken: w.taken}
+		b := contact.Batch{Now: w.clock.Add(time.Millisecond), NotesLimit: 1000, Contacts: w.contacts, Taken: w.taken, Definitions: w.definitions()}
 		e.ReplyTo = cmp.Or(e.ReplyTo, "asked for the contact")
 		folded := b.Fold([]contact.Entry{e})
 		o := folded.Outcomes[0]

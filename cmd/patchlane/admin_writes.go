@@ -199,6 +199,7 @@ func (d *desk) retry(ctx context.Context, id uuid.UUID, force bool) (w *contact.
 	}()
 	server, err := api.New(api.Options{
 		Lanes: counts, Contacts: d.db, Ledger: d.db, Failed: d.db, Keys: d.db, Mirror: d.copies,
+		Settings: d.db, SettingsEditor: d.db, SettingsMirror: d.copies,
 		Appender: appender, Lane: lanes, Replies: lane.NewReplies(d.side, uuid.NewString(), d.logger),
 		Ready:  func(context.Context) api.Readiness { return api.Readiness{} },
 		Logger: d.logger, Registerer: prometheus.NewRegistry(),

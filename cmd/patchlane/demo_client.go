@@ -81,7 +81,7 @@ func (c *demoClient) do(ctx context.Context, method, path, body string, headers 
 	if r.raw, err = io.ReadAll(res.Body); err != nil {
 		return nil, fmt.Errorf("%s %s: %w", method, path, err)
 	}
-	if err := json.Unmarshal(r.raw, r); err != nil && res.StatusCode < 300 {
+	if err := json.Unmarshal(r.raw, r); err != nil && res.StatusCode < 300 && len(r.raw) > 0 {
 		// A list has another data; its reader decodes it by itself.
 		if _, list := errors.AsType[*json.UnmarshalTypeError](err); !list {
 			return nil, fmt.Errorf("%s %s: %w", method, path, err)

@@ -54,6 +54,10 @@ func (d *demo) async(ctx context.Context, path string) error {
 		return err
 	}
 	d.check(r.Data.State == "applied", "GET    its outcome                      %d  %s", r.Status, r.Data.State)
+	if r, err = d.client.do(ctx, http.MethodPost, "/v1/tags", `{"name":"vip"}`); err != nil {
+		return err
+	}
+	d.check(r.Status == http.StatusCreated, "POST   a tag that contacts may have     %d", r.Status)
 	r, err = d.client.do(ctx, http.MethodPatch, path, `{"company_name":"Analytical Engines","tags_add":["vip"]}`, "Prefer", "wait=10")
 	if err != nil {
 		return err

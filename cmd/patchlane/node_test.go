@@ -61,7 +61,8 @@ func (s *site) makeKey() string {
 	s.command(&account, "admin", "account", "create", "--name", s.tb.Name())
 	var key struct{ ID, Key string }
 	s.command(&key, "admin", "key", "create", "--account", account.ID, "--scope", "contacts:read", "--scope", "contacts:write",
-		"--scope", "contacts:delete", "--scope", "crm_audit:read", "--scope", "writes:admin")
+		"--scope", "contacts:delete", "--scope", "crm_audit:read", "--scope", "writes:admin",
+		"--scope", "settings:write")
 	s.key = key.Key
 	return key.ID
 }

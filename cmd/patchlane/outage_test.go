@@ -64,6 +64,8 @@ func TestWritesAreAcceptedWhilePostgresIsAway(t *testing.T) {
 	first := s.start("api").ready()
 	worker := s.start("worker").ready()
 	path := first.create()
+	first.define("/v1/tags", `{"name":"VIP"}`)
+	first.define("/v1/custom-fields", `{"internal_name":"plan","type":"string"}`)
 	first.stop()
 	if code := first.ended(); code != exitOK {
 		t.Fatalf("ended with %d", code)
@@ -74,12 +76,16 @@ func TestWritesAreAcceptedWhilePostgresIsAway(t *testing.T) {
 	<-pg.Done()
 	a := s.start("api")
 	s.eventually(20*time.Second, "accepted", func() error {
-		r := a.do(http.MethodPatch, path, `{"job_title":"Analyst"}`, "Prefer", "respond-async", "Idempotency-Key", "k")
+		r := a.do(http.MethodPatch, path, `{"job_title":"Analyst","tags_add":["vip"],"custom_fields":{"plan":"x"}}`, "Prefer", "respond-async", "Idempotency-Key", "k")
 		if r.Status != http.StatusAccepted {
 			return fmt.Errorf("%d %s", r.Status, r.raw)
 		}
 		return nil
 	})
+	// Nobody can say whether this is defined, so it is neither taken nor refused.
+	if r := a.do(http.MethodPatch, path, `{"tags_add":["other"]}`); r.Status != http.StatusServiceUnavailable || r.Code != "store_unavailable" {
+		t.Errorf("unknown tag: %d %s", r.Status, r.raw)
+	}
 	if status, body := s.get(a.API + "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, `"postgres":"away"`) {
 		t.Errorf("readyz: %d %s", status, body)
 	}
@@ -92,7 +98,7 @@ func TestWritesAreAcceptedWhilePostgresIsAway(t *testing.T) {
 	a.ready()
 	worker.ready()
 	s.eventually(20*time.Second, "applied", func() error {
-		if r := a.do(http.MethodGet, path, ""); !strings.Contains(string(r.raw), `"Analyst"`) {
+		if r := a.do(http.MethodGet, path, ""); !strings.Contains(string(r.raw), `"Analyst"`) || !strings.Contains(string(r.raw), `"VIP"`) {
 			return fmt.Errorf("%d %s", r.Status, r.raw)
 		}
 		return nil

@@ -163,6 +163,7 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 		stop.add("appender", appender.Close)
 		server, err := api.New(api.Options{
 			Lanes: counts, Contacts: db, Ledger: db, Failed: db, Keys: db, Mirror: copies,
+			Settings: db, SettingsEditor: db, SettingsMirror: copies,
 			Appender: guard{durability, appender}, Lane: lanes, Replies: replies,
 			HrefBase: cfg.CallbellHref, Ready: front.health.ready, Logger: logger, Registerer: reg,
 		})
