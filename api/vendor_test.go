@@ -1,6 +1,8 @@
 package api
 
 import (
+	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,6 +52,31 @@ func (a response) status(t *testing.T, want int) response {
 		t.Fatalf("got %d, want %d\n%s", a.StatusCode, want, a.raw)
 	}
 	return a
+}
+
+// keys are the names of an object's members, sorted.
+func (a response) keys(path string) []string {
+	node, _ := a.at(path).(map[string]any)
+	if path == "" {
+		node = a.json
+	}
+	names := make([]string, 0, len(node))
+	for name := range node {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// equal checks the values at paths; nil is null, and must be there.
+func (a response) equal(t *testing.T, want map[string]any) {
+	t.Helper()
+	for path, value := range want {
+		w, _ := json.Marshal(value)
+		if got, _ := json.Marshal(a.at(path)); string(got) != string(w) {
+			t.Errorf("%s is %s, want %s\n%s", path, got, w, a.raw)
+		}
+	}
 }
 
 // says checks that an error's text has all of the parts, wherever.
