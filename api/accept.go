@@ -63,7 +63,7 @@ func (s *Server) accept(
 		defer stop()
 		p.reply, w.ReplyTo = reply, s.opt.Replies.Name()
 	}
-	p.receipt, err = s.keep(ctx, w, in.undefined)
+	p.receipt, err = s.keep(ctx, x, w, in.undefined)
 	s.metrics.countAccept(x, p.receipt, err)
 	if err != nil {
 		return accepted{}, err
@@ -72,17 +72,34 @@ func (s *Server) accept(
 	return s.finish(ctx, x, p)
 }
 
-// keep makes a write durable unless it is refused or was made durable before.
-func (s *Server) keep(ctx context.Context, w *contact.Write, undefined error) (contact.Receipt, error) {
+// keep makes a write durable unless it is refused or was made durable before, in
+// which case it costs nothing.
+func (s *Server) keep(
+	ctx context.Context, x *exchange, w *contact.Write, undefined error,
+) (receipt contact.Receipt, err error) {
+	var found bool
 	if undefined != nil {
-		earlier, _, err := s.undefined(ctx, w, undefined)
-		return earlier, err
+		receipt, found, err = s.undefined(ctx, w, undefined)
+	} else {
+		receipt, found, err = s.admit(ctx, w)
 	}
-	earlier, found, err := s.admit(ctx, w)
-	if err != nil || found {
-		return earlier, err
+	if err != nil {
+		return contact.Receipt{}, err
 	}
-	return s.append(ctx, w)
+	err = s.payWrite(ctx, x, w.ID)
+	if contact.CodeOf(err) == contact.CodeInsufficientCredits && w.Idempotency != nil {
+		receipt, found, err = s.replayed(ctx, w, err)
+	}
+	if err != nil {
+		return contact.Receipt{}, err
+	}
+	if !found {
+		receipt, err = s.append(ctx, w)
+	}
+	if receipt.Replayed {
+		s.giveBack(ctx, x, x.toll.holds)
+	}
+	return receipt, err
 }
 
 // pending is a durable write that may have to be waited for.
@@ -233,6 +250,14 @@ func (s *Server) unlessRepeated(
 	if refused == nil || w.Idempotency == nil {
 		return contact.Receipt{}, false, refused
 	}
+	return s.replayed(ctx, w, refused)
+}
+
+// replayed looks for an earlier write with the same idempotency key, and returns
+// refused when there is none.
+func (s *Server) replayed(
+	ctx context.Context, w *contact.Write, refused error,
+) (contact.Receipt, bool, error) {
 	receipt, found, err := s.opt.Lane.Replay(ctx, w)
 	switch {
 	case err != nil:

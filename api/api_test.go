@@ -33,6 +33,7 @@ type bench struct {
 	*world
 	server *Server
 	key    contact.Key
+	limits limiter
 	log    *syncBuffer
 	reg    *prometheus.Registry
 }
@@ -40,7 +41,7 @@ type bench struct {
 // setup makes a server, and a key with every scope.
 func setup(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{world: newWorld(), log: &syncBuffer{}, reg: prometheus.NewRegistry()}
+	b := &bench{world: newWorld(), limits: freely{}, log: &syncBuffer{}, reg: prometheus.NewRegistry()}
 	b.key = b.addKey(secret, contact.Key{Account: uuid.New(), Scopes: contact.Scopes()})
 	b.server = b.newServer(t, b.reg)
 	return b
@@ -58,7 +59,7 @@ func (b *bench) newServer(t *testing.T, reg prometheus.Registerer) *Server {
 		Lanes:    contact.LaneCounts{Contact: 32, Address: 8},
 		Contacts: b, Ledger: b, Failed: b, Keys: keyTruth{b.world}, Mirror: keyCopy{b.world},
 		Settings: lawBook{b.world}, SettingsEditor: lawBook{b.world}, SettingsMirror: lawCopy{b.world},
-		Appender: b, Lane: b, Replies: b,
+		Appender: b, Lane: b, Replies: b, Limits: b.limits,
 		Ready: func(context.Context) Readiness {
 			return Readiness{Ready: true, Durable: true, Redis: "ok", Postgres: "ok"}
 		},

@@ -47,7 +47,11 @@ func (s *Server) batch(ctx context.Context, x *exchange) error {
 	}
 	s.prepareRows(ctx, x, rows)
 	s.admitRows(ctx, rows)
+	if err := s.payRows(ctx, x, rows); err != nil {
+		return err
+	}
 	s.appendRows(ctx, rows)
+	s.refundRows(ctx, x, rows)
 	return s.answerRows(x, rows)
 }
 
@@ -159,6 +163,7 @@ func (s *Server) answerRows(x *exchange, rows []batchRow) error {
 	for i := range rows {
 		row := &rows[i]
 		s.metrics.countAccept(x, row.receipt, row.err)
+		s.metrics.countRefusal(x, row.err)
 		if row.err != nil {
 			p, _ := s.problem(row.err, "")
 			results[i] = dialect.BatchResult{Status: p.Status, Problem: p}

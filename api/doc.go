@@ -13,7 +13,9 @@
 // Every request is checked in this order, and the first check that fails
 // answers: path (404), credential (401), method (405), scope (403), ids in the
 // path (404), headers and media type (400, 415), size (413), JSON (400), rules
-// (400), existence (404, 409), queue (422, 503).
+// (400), existence (404, 409), credits (403), queue (422, 503). Whatever is
+// refused counts for the limits of the key, and over a limit it is a 429 whatever
+// else is wrong (toll.go).
 //
 // Read routes.go first (the whole surface as one table), then accept.go (the
 // write path), then errors.go (the only place where statuses are chosen).

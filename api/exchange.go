@@ -30,6 +30,9 @@ type exchange struct {
 	// definer looks definitions up, for the accept path as for the dialect.
 	definer *definer
 
+	// toll is what the request has paid.
+	toll toll
+
 	started time.Time
 	// bodyRead: the whole body is here.
 	bodyRead bool
@@ -46,7 +49,7 @@ type exchange struct {
 func newExchange(w http.ResponseWriter, r *http.Request, rt *route) *exchange {
 	x := &exchange{
 		Request: r, w: w, route: rt, started: time.Now(),
-		credits: dialect.Unmetered,
+		credits: contact.Unmetered,
 		id:      r.Header.Get("X-Request-Id"), dialect: dialect.ForUnknown(r.URL.Path, credential(r.Header)),
 	}
 	if !validRequestID(x.id) {

@@ -28,6 +28,8 @@ type metrics struct {
 	requests      *prometheus.CounterVec
 	seconds       *prometheus.HistogramVec
 	inFlight      prometheus.Gauge
+	limited       *prometheus.CounterVec
+	unpaid        *prometheus.CounterVec
 }
 
 // newMetrics registers the metrics and gives every label value its zero, so
@@ -60,11 +62,19 @@ func newMetrics(reg prometheus.Registerer, routes []route) *metrics {
 		inFlight: f.NewGauge(prometheus.GaugeOpts{
 			Name: "patchlane_api_in_flight_requests", Help: "Requests under way.",
 		}),
+		limited: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "patchlane_api_rate_limited_total", Help: "Requests and rows of batches refused for the limits of their key.",
+		}, []string{"dialect"}),
+		unpaid: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "patchlane_api_credits_refused_total", Help: "Requests and rows of batches refused for want of credits.",
+		}, []string{"dialect"}),
 	}
 	for _, d := range dialect.All() {
 		for _, outcome := range []string{acceptNew, acceptReplayed, acceptRefused, acceptUnavailable} {
 			m.accepts.WithLabelValues(d.Traits().Name, outcome)
 		}
+		m.limited.WithLabelValues(d.Traits().Name)
+		m.unpaid.WithLabelValues(d.Traits().Name)
 	}
 	labels := append(make([]string, 0, len(routes)+1), "unknown")
 	for i := range routes {
@@ -84,6 +94,18 @@ func (m *metrics) request(x *exchange, took time.Duration) {
 	class := strconv.Itoa(max(x.status, http.StatusOK)/100) + "xx"
 	m.requests.WithLabelValues(x.label(), class).Inc()
 	m.seconds.WithLabelValues(x.label()).Observe(took.Seconds())
+}
+
+// countRefusal counts what was refused for the limits of its key or for want of
+// credits.
+func (m *metrics) countRefusal(x *exchange, err error) {
+	switch contact.CodeOf(err) {
+	case contact.CodeRateLimited:
+		m.limited.WithLabelValues(x.key.Dialect).Inc()
+	case contact.CodeInsufficientCredits:
+		m.unpaid.WithLabelValues(x.key.Dialect).Inc()
+	default:
+	}
 }
 
 // countAccept counts one write by what came of accepting it.

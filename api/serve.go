@@ -30,8 +30,10 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	defer s.conclude(ctx, x)
 	if err := e.answer(ctx, x, allowed); err != nil {
-		x.fail(s, err)
+		x.fail(s, s.payLast(ctx, x, err))
+		return
 	}
+	s.settle(ctx, x)
 }
 
 // any returns some route of the path: enough to check a credential with and to
@@ -65,6 +67,9 @@ func (e *endpoint) answer(ctx context.Context, x *exchange, allowed bool) error 
 	}
 	if !open {
 		if err := authorize(x.key, x.route.scopes); err != nil {
+			return err
+		}
+		if err := e.server.payFirst(ctx, x); err != nil {
 			return err
 		}
 	}

@@ -139,6 +139,8 @@ type Options struct {
 	Appender appender
 	Lane     laneReader
 	Replies  replies
+	// Limits counts the requests and credits of a key.
+	Limits limiter
 
 	// HrefBase is what a vendor's dashboard links begin with: the id of the
 	// contact follows it. Empty: the links of Callbell's own dashboard.
@@ -173,6 +175,7 @@ func (o *Options) validate() error {
 	need(o.Appender != nil, "Appender")
 	need(o.Lane != nil, "Lane")
 	need(o.Replies != nil, "Replies")
+	need(o.Limits != nil, "Limits")
 	need(o.Ready != nil, "Ready")
 	need(o.Logger != nil, "Logger")
 	need(o.Registerer != nil, "Registerer")

@@ -21,6 +21,7 @@
 //	crm_field_change_log  a view of writes: one row a changed field
 //	accounts, api_keys    who may write; a key is known by its sha-256 alone
 //	tags, custom_fields   what the contacts of an account may carry
+//	credits               a copy of the balances, whose truth is in Redis
 //
 // # Invariants
 //

@@ -17,7 +17,9 @@ import (
 type Callbell struct{ plain }
 
 // Traits returns what is fixed; Callbell's credentials are opaque.
-func (Callbell) Traits() Traits { return Traits{Name: "callbell", Wait: vendorWait} }
+func (Callbell) Traits() Traits {
+	return Traits{Name: "callbell", Wait: vendorWait, PerSecond: 300}
+}
 
 // Decode reads a flat body of tags, custom_fields and name.
 func (Callbell) Decode(kind contact.Kind, r Request) (Body, error) {

@@ -76,6 +76,11 @@ type Traits struct {
 	// NeedsID says that a PATCH or DELETE of no contact is a bad request, where
 	// the other dialects see a path without such a method.
 	NeedsID bool
+	// ReadCost and WriteCost are the credits of the account that a call costs; a
+	// row of a batch is a write.
+	ReadCost, WriteCost int
+	// PerSecond is the limit of a key that was given none; 0: it has none.
+	PerSecond int
 }
 
 // Request is what a dialect reads of a request. Body MUST NOT be kept: what
@@ -121,9 +126,6 @@ type Location struct {
 	// Phones are the forms in which the number may be stored.
 	Phones []string
 }
-
-// Unmetered is the credit of an account that was never given any.
-const Unmetered = 1<<31 - 1
 
 // Frame is what an answer depends on beside what it shows.
 type Frame struct {

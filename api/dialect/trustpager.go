@@ -26,6 +26,7 @@ func (TrustPager) Traits() Traits {
 		Prefixes:    []string{"/functions/v1/api/v1"},
 		Credentials: []string{"tp_live_", "tp_test_"},
 		Params:      []string{"fields", "expand"},
+		ReadCost:    1, WriteCost: 2,
 	}
 }
 

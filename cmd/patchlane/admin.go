@@ -74,9 +74,10 @@ func (d *desk) say(object any, t table) error { return d.print(d.streams, object
 
 // accountCmd is `patchlane admin account`.
 type accountCmd struct {
-	Create accountCreateCmd `cmd:"" help:"Make an account."`
-	List   accountListCmd   `cmd:"" help:"List the accounts."`
-	Set    accountSetCmd    `cmd:"" help:"Change the settings of an account."`
+	Create  accountCreateCmd  `cmd:"" help:"Make an account."`
+	List    accountListCmd    `cmd:"" help:"List the accounts."`
+	Set     accountSetCmd     `cmd:"" help:"Change the settings of an account."`
+	Credits accountCreditsCmd `cmd:"" help:"Show or set the credits of an account."`
 }
 
 // accountCreateCmd is `patchlane admin account create`.

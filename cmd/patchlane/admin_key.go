@@ -222,14 +222,14 @@ func keyTable(keys ...contact.Key) table {
 			scopes[i] = string(s)
 		}
 		t.rows = append(t.rows, []string{
-			k.ID.String(), k.Prefix + "…", k.Account.String(), k.Dialect, limit(k.PerMinute), limit(k.PerDay),
+			k.ID.String(), k.Prefix + "…", k.Account.String(), k.Dialect, allowance(k.PerMinute), allowance(k.PerDay),
 			moment(k.ExpiresAt), moment(k.RevokedAt), strings.Join(scopes, " "),
 		})
 	}
 	return t
 }
 
-func limit(n int) string {
+func allowance(n int) string {
 	if n == 0 {
 		return "-"
 	}

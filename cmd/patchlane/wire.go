@@ -22,6 +22,7 @@ import (
 	"patchlane/tasks"
 	"patchlane/tasks/contact"
 	"patchlane/tasks/lane"
+	"patchlane/tasks/limit"
 	"patchlane/tasks/mirror"
 	"patchlane/worker"
 )
@@ -161,10 +162,12 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 		background.Go(func() error { return replies.Run(rest) })
 		appender := lane.NewAppender(lanes, lane.AppenderConfig{Ring: ring}) //nolint:contextcheck // It lives until Close.
 		stop.add("appender", appender.Close)
+		limits := limit.New(side, limit.Config{Book: db, Logger: logger, Registerer: reg})
+		stop.add("limits", limits.Close)
 		server, err := api.New(api.Options{
 			Lanes: counts, Contacts: db, Ledger: db, Failed: db, Keys: db, Mirror: copies,
 			Settings: db, SettingsEditor: db, SettingsMirror: copies,
-			Appender: guard{durability, appender}, Lane: lanes, Replies: replies,
+			Appender: guard{durability, appender}, Lane: lanes, Replies: replies, Limits: limits,
 			HrefBase: cfg.CallbellHref, Ready: front.health.ready, Logger: logger, Registerer: reg,
 		})
 		if err != nil {
@@ -172,6 +175,8 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 		}
 		stop.add("api", func(context.Context) error { server.Close(); return nil })
 		background.Go(func() error { return server.Run(rest) })
+		keeper := limit.NewKeeper(limit.KeeperConfig{Limiter: limits, CameIn: server.CameIn, Logger: logger})
+		background.Go(func() error { return keeper.Run(rest) })
 		front.open(server.Handler())
 	}
 

@@ -1,0 +1,158 @@
+package limit
+
+// takeSource answers tolls, settlements and releases of one account, in order.
+//
+// The level of a rate is counted in steps times the limit: a unit adds the steps
+// of a period, and each step of time drains the limit. So all numbers are whole,
+// and below 2^53 up to some 100 million requests a day.
+//
+// KEYS[1]  -> credits
+// KEYS[2]  -> holds
+// KEYS[3..] -> rates
+// ARGV[1] -> the time in microseconds, or "" for that of the server
+// ARGV[2] -> number of rates
+// ARGV[3..] -> for each rate: limit, steps of a period, microseconds of a step
+// then, for each operation, six arguments:
+//
+//	"T", place of its first rate, number of its rates, units, cost, ids
+//	"S", 0, 0, 0, 0, ids     settle
+//	"R", 0, 0, 0, 0, ids     release
+//
+// ids are 16 bytes each, one after the other; a unit whose id is all zero is free.
+//
+// Returns, for each operation, {allowed, paid, credits left, microseconds until
+// one more has room, then for each rate: remaining, microseconds until it is whole}.
+// Credits are -1 for an account that is not metered and -2 for one that is not
+// known here, which was not charged.
+const takeSource = `
+local credits, holds = KEYS[1], KEYS[2]
+local us = tonumber(ARGV[1])
+if not us then
+	local time = redis.call('TIME')
+	us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+local free = string.rep('\0', 16)
+local whole = function(n) return string.format('%.0f', n) end
+
+local rates, at = {}, 3
+for i = 1, tonumber(ARGV[2]) do
+	local r = {limit = tonumber(ARGV[at]), unit = tonumber(ARGV[at + 1]), step = tonumber(ARGV[at + 2])}
+	r.cap, r.now, r.level = r.limit * r.unit, math.floor(us / r.step), 0
+	local limit, level, last = string.match(redis.call('GET', KEYS[2 + i]) or '', '^(%d+) (%d+) (%d+)$')
+	if tonumber(limit) == r.limit then
+		r.level = math.max(0, tonumber(level) - math.max(0, r.now - tonumber(last)) * r.limit)
+		r.dirty = tonumber(last) > r.now -- the clock was set back: follow it
+	end
+	rates[i], at = r, at + 3
+end
+
+local left, before
+local known = false
+local balance = function()
+	if known then return end
+	known = true
+	left = redis.call('HGET', credits, 'left')
+	if left and left ~= '-' then
+		left = tonumber(left)
+		before = left
+	end
+end
+local shown = function()
+	if not left then return -2 end
+	if left == '-' then return -1 end
+	return left
+end
+
+local out = {}
+for i = at, #ARGV, 6 do
+	local kind, first, n, units, cost, ids = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]), ARGV[i + 5]
+	local allowed, paid, pause = units, 0, 0
+	for j = first, first + n - 1 do
+		local r = rates[j]
+		allowed = math.min(allowed, math.floor((r.cap - r.level) / r.unit))
+	end
+	allowed = math.max(0, allowed)
+	local answer = {allowed, allowed, -1, 0}
+	for j = first, first + n - 1 do
+		local r = rates[j]
+		if allowed > 0 then
+			r.level, r.dirty = r.level + allowed * r.unit, true
+		end
+		local over = r.level + r.unit - r.cap
+		if over > 0 then pause = math.max(pause, math.ceil(over / r.limit) * r.step) end
+		answer[#answer + 1] = math.max(0, math.floor((r.cap - r.level) / r.unit))
+		answer[#answer + 1] = math.ceil(r.level / r.limit) * r.step
+	end
+	answer[4] = pause
+	if kind == 'T' and cost > 0 then
+		balance()
+		if left and left ~= '-' then
+			while paid < allowed do
+				local id = string.sub(ids, paid * 16 + 1, paid * 16 + 16)
+				if id ~= free and redis.call('HEXISTS', holds, id) == 0 then
+					if left < cost then break end
+					left = left - cost
+					redis.call('HSET', holds, id, cost .. ' ' .. whole(us))
+				end
+				paid = paid + 1
+			end
+			answer[2] = paid
+		end
+		answer[3] = shown()
+	elseif kind ~= 'T' then
+		balance()
+		for j = 1, #ids, 16 do
+			local id = string.sub(ids, j, j + 15)
+			local hold = redis.call('HGET', holds, id)
+			if hold then
+				redis.call('HDEL', holds, id)
+				if kind == 'R' and before then left = left + tonumber(string.match(hold, '^%d+')) end
+			end
+		end
+		answer[3] = shown()
+	end
+	out[#out + 1] = answer
+end
+
+for i, r in ipairs(rates) do
+	if r.dirty then
+		local ttl = math.ceil(r.level / r.limit * r.step / 1000) + 1000
+		redis.call('SET', KEYS[2 + i], whole(r.limit) .. ' ' .. whole(r.level) .. ' ' .. whole(r.now), 'PX', whole(ttl))
+	end
+end
+if before and left ~= before then
+	redis.call('HSET', credits, 'left', whole(left))
+	redis.call('HINCRBY', credits, 'seq', 1)
+end
+return out
+`
+
+// setSource gives an account a balance, unless a newer one was given. Charges on
+// their way are dropped: they were of the balance before.
+//
+// KEYS[1] -> credits
+// KEYS[2] -> holds
+// ARGV[1] -> left
+// ARGV[2] -> epoch
+// ARGV[3] -> seq
+//
+// Returns 1 when it was set, 0 when the stored one is as new.
+const setSource = `
+local epoch = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '-1')
+if epoch >= tonumber(ARGV[2]) then return 0 end
+redis.call('DEL', KEYS[2])
+redis.call('HSET', KEYS[1], 'left', ARGV[1], 'epoch', ARGV[2], 'seq', ARGV[3])
+return 1
+`
+
+// freeSource notes that an account is not metered, unless something is known of
+// it. Whatever is set later is newer.
+//
+// KEYS[1] -> credits
+//
+// Returns 1 when it was noted.
+const freeSource = `
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'left', '-', 'epoch', '0', 'seq', '0')
+return 1
+`
