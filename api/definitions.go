@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,9 +31,9 @@ const (
 type settingsReader interface {
 	// Settings reads those of the accounts that exist, in any order.
 	Settings(ctx context.Context, accounts []uuid.UUID) ([]contact.Settings, error)
-	// SettingsChangedSince lists the accounts whose settings changed since a
-	// moment.
-	SettingsChangedSince(ctx context.Context, t time.Time) ([]uuid.UUID, error)
+	// SettingsChangedSince returns the revisions of the settings that changed
+	// since a moment.
+	SettingsChangedSince(ctx context.Context, t time.Time) (map[uuid.UUID]int64, error)
 }
 
 // settingsMirror is the copy of the settings in Redis, which accepting needs
@@ -163,36 +165,62 @@ func (l *lexicon) find(
 	return d, true, nil
 }
 
-// run brings settings that changed in the store to the mirror until ctx ends.
+// run brings settings that changed in the store to the mirror until ctx ends:
+// first all of them, then what changed since the look before.
 func (l *lexicon) run(ctx context.Context, now func() time.Time) {
 	ticker := time.NewTicker(settingsPoll)
 	defer ticker.Stop()
-	since := now().Add(-keyOverlap)
+	var since time.Time
 	for {
+		asked := now()
+		if l.refresh(ctx, since) {
+			since = asked.Add(-keyOverlap)
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-		}
-		asked := now()
-		if l.refresh(ctx, since) {
-			since = asked.Add(-keyOverlap)
 		}
 	}
 }
 
 // refresh brings the settings changed since a moment to the mirror.
 func (l *lexicon) refresh(ctx context.Context, since time.Time) bool {
-	ctx, cancel := context.WithTimeout(ctx, settingsTimeout)
+	ask, cancel := context.WithTimeout(ctx, settingsTimeout)
 	defer cancel()
-	accounts, err := l.store.SettingsChangedSince(ctx, since)
-	if err == nil && len(accounts) > 0 {
-		_, err = l.fromStore(ctx, accounts)
+	changed, err := l.store.SettingsChangedSince(ask, since)
+	for accounts := range slices.Chunk(slices.Collect(maps.Keys(changed)), settingsBatch) {
+		if err == nil {
+			err = l.compare(ctx, accounts, changed)
+		}
 	}
 	if err != nil {
-		l.logger.DebugContext(ctx, "changed settings not readable", "err", err)
+		l.logger.DebugContext(ctx, "changed settings not mirrored", "err", err)
 	}
 	return err == nil
+}
+
+// compare reads what the mirror has in another revision, or not at all.
+func (l *lexicon) compare(ctx context.Context, accounts []uuid.UUID, revisions map[uuid.UUID]int64) error {
+	ctx, cancel := context.WithTimeout(ctx, settingsTimeout)
+	defer cancel()
+	have := make(map[uuid.UUID]int64, len(accounts))
+	for _, account := range accounts {
+		have[account] = revisions[account]
+	}
+	found, err := l.mirror.Settings(ctx, have)
+	if err != nil {
+		return err
+	}
+	other := slices.DeleteFunc(accounts, func(account uuid.UUID) bool {
+		s, there := found[account]
+		return there && s == nil
+	})
+	if len(other) == 0 {
+		return nil
+	}
+	_, err = l.fromStore(ctx, other)
+	return err
 }
 
 // definer looks definitions up for one request: the mirror is asked at most

@@ -266,6 +266,36 @@ func TestDefinitionsThatMissedTheMirror(t *testing.T) {
 		t.Fatal("the poll failed")
 	}
 	b.send(t, other, request{"PATCH", path, `{"tags_add":["a"]}`, nil, secret}).want(t, 400, "")
+	reads := b.settingReads
+	if third.lexicon.refresh(t.Context(), third.now()); b.settingReads != reads {
+		t.Error("the poll read what the mirror has already")
+	}
+}
+
+// A dialect names custom fields in its own way: by label, and all as strings.
+func TestDefinitionsByLabel(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.define(t, []string{"VIP"}, "billing_address,Billing Address,string", "score,Score,number")
+	id := b.create(t, `{"first_name":"Ada","email":"ada@example.com"}`)
+	b.addKey("opaque-callbell-key", contact.Key{Account: b.key.Account, Dialect: "callbell", Scopes: contact.Scopes()})
+	r := b.send(t, b.server, request{
+		"PATCH", "/v1/contacts/" + strings.ReplaceAll(id, "-", ""),
+		`{"tags":["vip"],"custom_fields":{"Billing Address":"1 Main St","Score":"7"}}`, nil, "opaque-callbell-key",
+	})
+	if got := string(r.raw); r.StatusCode != 200 || !strings.Contains(got, `"tags":["VIP"]`) || !strings.Contains(got, `"Billing Address":"1 Main St"`) {
+		t.Errorf("callbell: %d %s", r.StatusCode, got)
+	}
+	r = b.send(t, b.server, request{
+		"PATCH", "/v1/contacts/" + id, `{"tags":["nil"],"custom_fields":{"Nothing":"x"}}`, nil, "opaque-callbell-key",
+	})
+	if got := string(r.raw); r.StatusCode != 400 || !strings.Contains(got, "tags[0]") || !strings.Contains(got, "Nothing") {
+		t.Errorf("callbell, undefined: %d %s", r.StatusCode, got)
+	}
+	r = b.do(t, "GET", "/v1/contacts/"+id, "").want(t, 200, "")
+	if got := r.custom(t); got != `{"billing_address":"1 Main St","score":7}` {
+		t.Errorf("stored %s", got)
+	}
 }
 
 // A repeated key is answered as the first request was, whatever was deleted

@@ -3,7 +3,6 @@ package api
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
 	"time"
 
@@ -31,10 +30,14 @@ func (w lawBook) Settings(_ context.Context, accounts []uuid.UUID) ([]contact.Se
 	return all, w.storeDown
 }
 
-func (w lawBook) SettingsChangedSince(context.Context, time.Time) ([]uuid.UUID, error) {
+func (w lawBook) SettingsChangedSince(context.Context, time.Time) (map[uuid.UUID]int64, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return slices.Collect(maps.Keys(w.settings)), w.storeDown
+	changed := map[uuid.UUID]int64{}
+	for account, s := range w.settings {
+		changed[account] = s.Revision
+	}
+	return changed, w.storeDown
 }
 
 // change replaces the settings of an account.

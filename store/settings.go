@@ -89,17 +89,24 @@ func scanSettings(row pgx.CollectableRow) (contact.Settings, error) {
 	return out, nil
 }
 
-// SettingsChangedSince lists the accounts whose settings changed at t, by the
-// database's clock, or later.
-func (s *Store) SettingsChangedSince(ctx context.Context, t time.Time) ([]uuid.UUID, error) {
+// SettingsChangedSince returns the revisions of the settings that changed at t,
+// by the database's clock, or later; of all that ever did for the zero time.
+func (s *Store) SettingsChangedSince(ctx context.Context, t time.Time) (map[uuid.UUID]int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	rows, err := s.read.Query(ctx, `SELECT id FROM accounts WHERE settings_changed_at >= $1`, t)
+	rows, err := s.read.Query(ctx,
+		`SELECT id, settings_revision FROM accounts WHERE settings_changed_at >= $1`, t)
 	if err != nil {
 		return nil, readError("read changed settings", err)
 	}
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
-	return ids, readError("read changed settings", err)
+	changed := map[uuid.UUID]int64{}
+	var account uuid.UUID
+	var revision int64
+	_, err = pgx.ForEachRow(rows, []any{scanID(&account), &revision}, func() error {
+		changed[account] = revision
+		return nil
+	})
+	return changed, readError("read changed settings", err)
 }
 
 // DefineTag defines a tag and returns it with the settings as they are then.

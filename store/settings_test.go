@@ -83,8 +83,11 @@ func TestSettings(t *testing.T) {
 		t.Error("a refused change raised the revision")
 	}
 	changed, err := b.Store.SettingsChangedSince(t.Context(), start)
-	if err != nil || !slices.Equal(changed, []uuid.UUID{b.account}) {
+	if err != nil || len(changed) != 1 || changed[b.account] != second.Revision {
 		t.Errorf("changed: %v, %v", changed, err)
+	}
+	if changed, err = b.Store.SettingsChangedSince(t.Context(), time.Time{}); err != nil || len(changed) != 1 {
+		t.Errorf("ever changed: %v, %v", changed, err)
 	}
 	if changed, err = b.Store.SettingsChangedSince(t.Context(), time.Now().Add(time.Hour)); err != nil || len(changed) != 0 {
 		t.Errorf("changed in the future: %v, %v", changed, err)
