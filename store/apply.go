@@ -12,6 +12,10 @@ import (
 // lane and in the order of the stream. How far it got is Consumed: a batch is
 // cut where its outcomes could differ from applying the writes one by one.
 //
+// An address that the batch gives to a contact is looked up among the
+// suppressions in the transaction, and once more after its commit, because an
+// event of that address may be on its way at the same moment; see recheck.go.
+//
 // Repeating a batch, whole or in part, is harmless: the ledger drops what it
 // knows. A serialization failure, a deadlock and a commit of unknown fate are
 // settled in here. The errors that are left:
@@ -34,6 +38,9 @@ func (s *Store) Apply(ctx context.Context, lane contact.Lane, entries []contact.
 			return contact.AppliedBatch{}, err
 		}
 		failpoint.Hit("apply.locked")
+		if err := s.recheckFirst(ctx, tx, b); err != nil {
+			return contact.AppliedBatch{}, err
+		}
 		b.dropKnown()
 		if err := tx.readChangedSince(ctx, b); err != nil {
 			return contact.AppliedBatch{}, err
@@ -50,6 +57,9 @@ func (s *Store) Apply(ctx context.Context, lane contact.Lane, entries []contact.
 			return contact.AppliedBatch{}, err
 		}
 		failpoint.Hit("apply.after_commit")
+		if err := s.recheckGiven(ctx, lane, b.last(), b.folded.Given); err != nil {
+			return contact.AppliedBatch{}, err
+		}
 		return b.applied(), nil
 	})
 }

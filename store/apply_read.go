@@ -15,7 +15,7 @@ import (
 // The statements under the lane's lock. Each sees what was committed before
 // the lock was got, because READ COMMITTED takes a snapshot a statement.
 const (
-	lockLaneSQL   = `SELECT offsets, now() FROM lanes WHERE lane = $1`
+	lockLaneSQL   = `SELECT offsets, now(), recheck FROM lanes WHERE lane = $1`
 	lockNoWaitSQL = lockLaneSQL + ` FOR UPDATE NOWAIT`
 	lockWaitSQL   = lockLaneSQL + ` FOR UPDATE`
 
@@ -70,6 +70,7 @@ func (t *laneTx) lockAndRead(ctx context.Context, b *batch) error {
 		b.queueContacts(q)
 		b.queueTaken(q)
 		b.queueDefinitions(q)
+		b.queueSuppressed(q)
 	})
 }
 
@@ -113,7 +114,7 @@ func laneSQL(wait bool) string {
 // scanLane reads the lane's row. Its clock is that of Postgres, so that the
 // moments of one batch do not depend on which worker applied it.
 func (b *batch) scanLane(row pgx.Row, wait bool) error {
-	err := row.Scan(&b.oldText, &b.now)
+	err := row.Scan(&b.oldText, &b.now, &b.recheck)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return fmt.Errorf("lock lane: the database has no lane %s: it was migrated with fewer", b.lane)

@@ -13,15 +13,15 @@ import (
 const (
 	// In a build without the fence a doubled write meets its own row here.
 	insertWritesSQL = `INSERT INTO writes (account_id, id, contact_id, kind, state, code, message,
-			version, actor, source, accepted_at, applied_at, idempotency_key, retry_of, changes, skipped)
+			version, actor, source, accepted_at, applied_at, idempotency_key, retry_of, changes, skipped, source_event)
 		SELECT d.account_id, d.id, d.contact_id, d.kind, d.state, d.code, d.message,
 			d.version, d.actor, d.source, d.accepted_at, $15::timestamptz, d.idempotency_key, d.retry_of,
-			d.changes::jsonb, d.skipped::jsonb
+			d.changes::jsonb, d.skipped::jsonb, d.source_event
 		FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[],
 			$8::bigint[], $9::text[], $10::text[], $11::timestamptz[], $12::bytea[], $13::uuid[],
-			$14::text[], $16::text[])
+			$14::text[], $16::text[], $17::text[])
 		AS d (account_id, id, contact_id, kind, state, code, message,
-			version, actor, source, accepted_at, idempotency_key, retry_of, changes, skipped)`
+			version, actor, source, accepted_at, idempotency_key, retry_of, changes, skipped, source_event)`
 
 	insertFailedSQL = `INSERT INTO failed_writes
 			(account_id, id, contact_id, lane, offsets, code, payload, accepted_at, failed_at)
@@ -30,8 +30,8 @@ const (
 			$9::timestamptz[])
 		AS d (account_id, id, contact_id, offsets, code, payload, accepted_at)`
 
-	advanceSQL         = `UPDATE lanes SET offsets = $2 WHERE lane = $1 AND offsets = $3`
-	advanceUnfencedSQL = `UPDATE lanes SET offsets = $2 WHERE lane = $1 AND $3::text IS NOT NULL`
+	advanceSQL         = `UPDATE lanes SET offsets = $2, recheck = $4::jsonb WHERE lane = $1 AND offsets = $3`
+	advanceUnfencedSQL = `UPDATE lanes SET offsets = $2, recheck = $4::jsonb WHERE lane = $1 AND $3::text IS NOT NULL`
 )
 
 // statement is one of the set-based statements that write a batch.
@@ -47,11 +47,13 @@ type statement struct {
 
 // write is one round trip: the contacts, the ledger, the failures and the
 // offset. The answer of every statement is read before COMMIT is sent.
-func (t *laneTx) write(ctx context.Context, b *batch) error {
+func (t *laneTx) write(ctx context.Context, b *batch) error { return t.run(ctx, b.statements()) }
+
+// run runs statements in one round trip.
+func (t *laneTx) run(ctx context.Context, statements []statement) error {
 	defer t.observe(stepWrite, time.Now())
 	ctx, cancel := withDeadline(ctx, stepWrite, stepTimeout)
 	defer cancel()
-	statements := b.statements()
 	q := &pgx.Batch{}
 	for _, st := range statements {
 		q.Queue(st.sql, st.args...)
@@ -85,6 +87,17 @@ func (b *batch) statements() []statement {
 			op: "insert contacts", sql: insertContactsSQL, args: contactArgs(b.folded.Created, true),
 		})
 	}
+	list = append(list, b.ledgerStatements()...)
+	if len(b.folded.Left) > 0 {
+		list = append(list, statement{op: "insert left addresses", sql: insertLeftSQL, args: leftArgs(b.folded.Left)})
+	}
+	return append(list, b.advance(recheckJSON(b.folded.Given)))
+}
+
+// ledgerStatements record the outcomes, and of the failed ones what a retry
+// needs.
+func (b *batch) ledgerStatements() []statement {
+	var list []statement
 	if len(b.folded.Outcomes) > 0 {
 		sql := insertWritesSQL
 		if !fenced {
@@ -99,14 +112,19 @@ func (b *batch) statements() []statement {
 		}
 		list = append(list, statement{op: "insert failed writes", sql: sql, args: args})
 	}
-	advance := statement{
-		op: "advance offset", sql: advanceSQL, args: []any{b.lane.String(), b.last().String(), b.oldText},
+	return list
+}
+
+// advance moves the lane's offset, unless somebody else did.
+func (b *batch) advance(recheck *string) statement {
+	st := statement{
+		op: "advance offset", sql: advanceSQL, args: []any{b.lane.String(), b.last().String(), b.oldText, recheck},
 		rows: 1, short: contact.ErrFenced,
 	}
 	if !fenced {
-		advance.sql = advanceUnfencedSQL
+		st.sql = advanceUnfencedSQL
 	}
-	return append(list, advance)
+	return st
 }
 
 // writeArgs are the columns of the ledger's rows.
@@ -118,6 +136,7 @@ func (b *batch) writeArgs() []any {
 		actors, sources          = make([]string, n), make([]string, n)
 		codes, messages          = make(textColumn, n), make(textColumn, n)
 		changes, skipped         = make(textColumn, n), make(textColumn, n)
+		events                   = make(textColumn, n)
 		versions, accepted, keys = make([]int64, n), make([]time.Time, n), make([][]byte, n)
 		retries                  = make(idColumn, n)
 	)
@@ -132,10 +151,11 @@ func (b *batch) writeArgs() []any {
 		}
 		retries[i] = idOrNull(e.RetryOf)
 		changes[i], skipped[i] = changesJSON(o.Changes), skipsJSON(o.Skipped)
+		events[i] = textOrNull(o.SourceEvent)
 	}
 	return []any{
 		accounts, ids, contacts, kinds, states, codes, messages, versions, actors, sources,
-		accepted, keys, retries, changes, b.now, skipped,
+		accepted, keys, retries, changes, b.now, skipped, events,
 	}
 }
 

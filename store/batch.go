@@ -29,6 +29,9 @@ type batch struct {
 	taken       map[takenKey]uuid.UUID
 	definitions map[uuid.UUID]*contact.Definitions
 	changed     map[uuid.UUID]map[string]bool
+	suppressed  map[contact.Address]contact.Suppression
+	// recheck is what an earlier batch of the lane gave to contacts.
+	recheck []byte
 
 	// work are the entries that are neither in the ledger nor a twin of an
 	// earlier one; at[i] is the place of work[i] among the entries.
@@ -98,6 +101,7 @@ func (b *batch) fold() error {
 		Taken:        b.isTaken,
 		ChangedSince: b.changed,
 		Definitions:  b.definitions,
+		Suppressed:   b.suppressed,
 	}
 	b.folded = in.Fold(b.work)
 	if n := b.folded.Consumed; n < 1 || n > len(b.work) || n != len(b.folded.Outcomes) {

@@ -12,7 +12,7 @@ import (
 )
 
 const logSelect = `SELECT l.id, l.contact_id, l.field, l.op, l.old_value, l.new_value, l.write_id, l.n,
-	l.version, l.actor, l.source, l.accepted_at, l.changed_at
+	l.version, l.actor, l.source, coalesce(l.source_event, ''), l.accepted_at, l.changed_at
 	FROM crm_field_change_log l WHERE `
 
 // logRow is a row of the log and its number within its write.
@@ -115,7 +115,7 @@ func scanLogRow(row pgx.CollectableRow) (logRow, error) {
 	var l logRow
 	var op string
 	err := row.Scan(&l.ID, scanID(&l.Contact), &l.Field, &op, &l.Old, &l.New, scanID(&l.WriteID), &l.n,
-		&l.Version, &l.Actor, &l.Source, &l.AcceptedAt, &l.ChangedAt)
+		&l.Version, &l.Actor, &l.Source, &l.SourceEvent, &l.AcceptedAt, &l.ChangedAt)
 	if err != nil {
 		return l, fmt.Errorf("scan log row: %w", err)
 	}

@@ -81,7 +81,7 @@ func (s *Store) Contacts(ctx context.Context, q contact.ContactQuery) (contact.C
 		where.addEither(q.IncludeArchived, `c.external_id = ?`, *q.ExternalID)
 	}
 	if q.Phone != nil {
-		where.add(`c.phone = ?`, *q.Phone)
+		where.add(`c.phone_key = ? AND c.phone = ?`, phoneKey(*q.Phone), *q.Phone)
 	}
 	where.addText(active)
 	backwards, err := addContactCursor(where, q.After)

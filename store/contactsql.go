@@ -26,14 +26,14 @@ const (
 			$16::text[], $17::boolean[], $18::text[], $19::text[], $20::text[], $21::text[],
 			$22::text[], $23::text[], $24::boolean[], $25::text[], $26::timestamptz[],
 			$27::boolean[], $28::text[], $29::timestamptz[], $30::timestamptz[], $31::text[],
-			$32::bigint[], $33::timestamptz[], $34::timestamptz[])
+			$32::bigint[], $33::timestamptz[], $34::timestamptz[], $35::text[])
 		AS d (account_id, id,
 			first_name, last_name, email, phone, landline, date_of_birth, job_title,
 			company_name, linkedin_url, avatar_url, contact_owner, external_id, source,
 			notes, notes_set, email_key, tags, custom_fields, metadata,
 			email_consent, sms_consent, email_out, email_reason, email_at,
 			sms_out, sms_reason, sms_at, archived_at, archived_by,
-			version, created_at, updated_at)`
+			version, created_at, updated_at, phone_key)`
 
 	// The columns that may be large are sent only when they were set: the row
 	// keeps its stored value, out of line as it is, in every other case.
@@ -43,6 +43,7 @@ const (
 			company_name = d.company_name, linkedin_url = d.linkedin_url, avatar_url = d.avatar_url,
 			contact_owner = d.contact_owner, external_id = d.external_id, source = d.source,
 			notes = CASE WHEN d.notes_set THEN d.notes ELSE c.notes END, email_key = d.email_key,
+			phone_key = d.phone_key,
 			tags = coalesce(d.tags::jsonb, c.tags),
 			custom_fields = coalesce(d.custom_fields::jsonb, c.custom_fields),
 			metadata = coalesce(d.metadata::jsonb, c.metadata),
@@ -62,14 +63,14 @@ const (
 			notes, email_key, tags, custom_fields, metadata, email_consent, sms_consent,
 			email_unsubscribed, email_unsubscribed_reason, email_unsubscribed_at,
 			sms_unsubscribed, sms_unsubscribed_reason, sms_unsubscribed_at,
-			archived_at, archived_by, version, created_at, updated_at)
+			archived_at, archived_by, version, created_at, updated_at, phone_key)
 		SELECT d.account_id, d.id,
 			d.first_name, d.last_name, d.email, d.phone, d.landline, d.date_of_birth::date, d.job_title,
 			d.company_name, d.linkedin_url, d.avatar_url, d.contact_owner, d.external_id, d.source,
 			d.notes, d.email_key, d.tags::jsonb, d.custom_fields::jsonb, d.metadata::jsonb,
 			d.email_consent::bigint[], d.sms_consent::bigint[],
 			d.email_out, d.email_reason, d.email_at, d.sms_out, d.sms_reason, d.sms_at,
-			d.archived_at, d.archived_by, d.version, d.created_at, d.updated_at
+			d.archived_at, d.archived_by, d.version, d.created_at, d.updated_at, d.phone_key
 		FROM ` + foldedContacts
 )
 
@@ -111,7 +112,7 @@ func contactArgs(list []contact.FoldedContact, all bool) []any {
 	for f := range text {
 		text[f] = make(textColumn, n)
 	}
-	notesSet, emailKeys := make([]bool, n), make(textColumn, n)
+	notesSet, emailKeys, phoneKeys := make([]bool, n), make(textColumn, n), make(textColumn, n)
 	tags, custom, metadata := make(textColumn, n), make(textColumn, n), make(textColumn, n)
 	email, sms := newConsentColumns(n), newConsentColumns(n)
 	archivedAt, archivedBy := make([]*time.Time, n), make(textColumn, n)
@@ -127,6 +128,10 @@ func contactArgs(list []contact.FoldedContact, all bool) []any {
 		if v := c.Text[contact.Email]; v != nil {
 			key := contact.EmailKey(*v)
 			emailKeys[i] = &key
+		}
+		if v := c.Text[contact.Phone]; v != nil {
+			key := phoneKey(*v)
+			phoneKeys[i] = &key
 		}
 		if all || c.TagsSet {
 			tags[i] = tagsJSON(c.Tags)
@@ -148,7 +153,16 @@ func contactArgs(list []contact.FoldedContact, all bool) []any {
 	}
 	return append(args, notesSet, emailKeys, tags, custom, metadata,
 		email.clocks, sms.clocks, email.out, email.reasons, email.at, sms.out, sms.reasons, sms.at,
-		archivedAt, archivedBy, versions, created, updated)
+		archivedAt, archivedBy, versions, created, updated, phoneKeys)
+}
+
+// phoneKey is the form in which a phone number is looked up. What is no number
+// is found as it stands.
+func phoneKey(phone string) string {
+	if key := contact.PhoneKey(phone); key != "" {
+		return key
+	}
+	return phone
 }
 
 // consentColumns are the columns of one channel: the clock and its projection.

@@ -36,20 +36,25 @@ func writeCursor(kind byte, id uuid.UUID, n int64) string {
 func readCursor(s string, kind byte, id *uuid.UUID, n *int64) error {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	if err != nil || len(b) != cursorBytes || b[0] != kind {
-		return &contact.Error{
-			Code:    contact.CodeValidationFailed,
-			Message: "the cursor is not one of this list",
-			Fix:     "Send the next_cursor of the page before, or none.",
-			Fields: []contact.FieldError{{
-				Field: "cursor", Code: "invalid", Message: "is not a cursor of this list",
-			}},
-		}
+		return badCursor()
 	}
 	copy(id[:], b[1:17])
 	if n != nil {
 		*n = int64(binary.BigEndian.Uint64(b[17:])) //nolint:gosec // written from an int64
 	}
 	return nil
+}
+
+// badCursor refuses a cursor of another list or of nobody's making.
+func badCursor() error {
+	return &contact.Error{
+		Code:    contact.CodeValidationFailed,
+		Message: "the cursor is not one of this list",
+		Fix:     "Send the next_cursor of the page before, or none.",
+		Fields: []contact.FieldError{{
+			Field: "cursor", Code: "invalid", Message: "is not a cursor of this list",
+		}},
+	}
 }
 
 // versionID carries a version in the place of an id.

@@ -28,6 +28,8 @@ const (
 	DefaultNotesLimit = 64 << 10
 
 	recordConns = 4
+	// eventConns is how many connections the address lanes share.
+	eventConns  = 8
 	readTimeout = 5 * time.Second
 )
 
@@ -51,14 +53,16 @@ type Config struct {
 
 // Store is the Postgres side of patchlane. It is safe for concurrent use.
 type Store struct {
-	// write carries Apply and Fail; read carries look-ups and the ledger.
-	write, read *pgxpool.Pool
+	// write carries Apply and Fail, events those of the address lanes; read
+	// carries look-ups and the ledger.
+	write, events, read *pgxpool.Pool
 	// records is bun over a pool of its own, for accounts, keys and the state
 	// of failed writes.
 	records    *bun.DB
 	notesLimit int
 	logger     *slog.Logger
 	metrics    *metrics
+	rechecks   rechecks
 }
 
 // Open checks the configuration and makes the pools. It does not connect: a
@@ -72,18 +76,27 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	read, err := newPool(ctx, cfg.URL, "patchlane read", orDefault(cfg.ReadConns, DefaultReadConns))
+	// The URL was read once, so none of the others fails.
+	events, err := newPool(ctx, cfg.URL, "patchlane events", eventConns)
 	if err != nil {
 		write.Close()
 		return nil, err
 	}
+	read, err := newPool(ctx, cfg.URL, "patchlane read", orDefault(cfg.ReadConns, DefaultReadConns))
+	if err != nil {
+		write.Close()
+		events.Close()
+		return nil, err
+	}
 	return &Store{
 		write:      write,
+		events:     events,
 		read:       read,
 		records:    newRecords(read.Config().ConnConfig),
 		notesLimit: orDefault(cfg.NotesLimit, DefaultNotesLimit),
 		logger:     cfg.Logger,
-		metrics:    newMetrics(cfg.Registerer, write, read),
+		metrics:    newMetrics(cfg.Registerer, map[string]*pgxpool.Pool{"write": write, "events": events, "read": read}),
+		rechecks:   rechecks{done: map[contact.Lane]contact.Offset{}},
 	}, nil
 }
 
@@ -93,6 +106,7 @@ func (s *Store) Close() {
 		s.logger.Warn("closing the record pool", "err", err)
 	}
 	s.read.Close()
+	s.events.Close()
 	s.write.Close()
 }
 

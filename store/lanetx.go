@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"patchlane/tasks/contact"
 )
@@ -38,14 +39,23 @@ type laneTx struct {
 }
 
 // beginLane opens the transaction of a batch.
-func (s *Store) beginLane(ctx context.Context, _ contact.Lane, wait bool) (*laneTx, error) {
+func (s *Store) beginLane(ctx context.Context, lane contact.Lane, wait bool) (*laneTx, error) {
 	ctx, cancel := withDeadline(ctx, "begin", connectTimeout)
 	defer cancel()
-	tx, err := s.write.BeginTx(ctx, pgx.TxOptions{BeginQuery: beginQuery})
+	tx, err := s.poolOf(lane).BeginTx(ctx, pgx.TxOptions{BeginQuery: beginQuery})
 	if err != nil {
 		return nil, stepError(ctx, "begin", err)
 	}
 	return &laneTx{tx: tx, metrics: s.metrics, wait: wait}, nil
+}
+
+// poolOf returns the connections for a lane: those for events are apart, so that
+// no number of batches of writes can keep an opt-out waiting for one.
+func (s *Store) poolOf(lane contact.Lane) *pgxpool.Pool {
+	if lane.Kind == 'a' {
+		return s.events
+	}
+	return s.write
 }
 
 // commit sends COMMIT. A lost answer is an error that wraps errUnknownCommit.
@@ -99,6 +109,8 @@ func (s *Store) redo(
 		}
 		err = fmt.Errorf("%s: %w", op, err)
 		switch {
+		case errors.Is(err, errRechecked):
+			continue
 		case errors.Is(err, errUnknownCommit):
 			s.metrics.unknownCommits.Inc()
 			s.logger.WarnContext(ctx, "commit has an unknown fate, asking the ledger", "err", err)

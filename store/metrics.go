@@ -4,15 +4,19 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"patchlane/tasks/contact"
 )
 
 // The steps of an Apply, as the label of its histogram.
 const (
-	stepLock   = "lock"
-	stepRead   = "read"
-	stepFold   = "fold"
-	stepWrite  = "write"
-	stepCommit = "commit"
+	stepLock    = "lock"
+	stepRead    = "read"
+	stepFold    = "fold"
+	stepWrite   = "write"
+	stepCommit  = "commit"
+	stepRecheck = "recheck"
+	stepFind    = "find"
 )
 
 // metrics are the figures of one Store.
@@ -22,11 +26,13 @@ type metrics struct {
 	unknownCommits prometheus.Counter
 	fenceLosses    prometheus.Counter
 	replays        prometheus.Counter
+	events         *prometheus.CounterVec
+	rechecked      prometheus.Counter
 }
 
 // newMetrics registers the figures; the gauges of the pools are read when they
 // are scraped.
-func newMetrics(reg prometheus.Registerer, write, read *pgxpool.Pool) *metrics {
+func newMetrics(reg prometheus.Registerer, pools map[string]*pgxpool.Pool) *metrics {
 	f := promauto.With(reg)
 	m := &metrics{
 		step: f.NewHistogramVec(prometheus.HistogramOpts{
@@ -50,12 +56,27 @@ func newMetrics(reg prometheus.Registerer, write, read *pgxpool.Pool) *metrics {
 			Name: "patchlane_store_replays_total",
 			Help: "Entries dropped because the ledger knew them.",
 		}),
+		events: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "patchlane_store_events_total",
+			Help: "Events of address lanes, by what became of them.",
+		}, []string{"result"}),
+		rechecked: f.NewCounter(prometheus.CounterOpts{
+			Name: "patchlane_store_rechecked_contacts_total",
+			Help: "Contacts opted out by the look after the commit that gave them an address.",
+		}),
 	}
-	for _, step := range []string{stepLock, stepRead, stepFold, stepWrite, stepCommit} {
+	for _, result := range []string{
+		contact.ResultApplied, contact.ResultStale, contact.ResultRecorded, contact.ResultReview,
+		contact.ResultQuarantined, resultDuplicate,
+	} {
+		m.events.WithLabelValues(result)
+	}
+	for _, step := range []string{stepLock, stepRead, stepFold, stepWrite, stepCommit, stepRecheck, stepFind} {
 		m.step.WithLabelValues(step)
 	}
-	poolMetrics(f, "write", write)
-	poolMetrics(f, "read", read)
+	for name, pool := range pools {
+		poolMetrics(f, name, pool)
+	}
 	return m
 }
 

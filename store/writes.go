@@ -16,7 +16,7 @@ const (
 	// recordColumns is what scanRecord reads of the table under the name w;
 	// retry_id and discarded_at of failed_writes follow.
 	recordColumns = `w.account_id, w.id, w.contact_id, w.kind, w.state, w.code, w.message, w.version,
-		w.actor, w.source, w.accepted_at, w.applied_at, w.retry_of, w.changes, w.skipped`
+		w.actor, w.source, w.accepted_at, w.applied_at, w.retry_of, w.changes, w.skipped, w.source_event`
 
 	recordSelect = `SELECT ` + recordColumns + `, f.retry_id, f.discarded_at FROM `
 
@@ -31,12 +31,12 @@ const (
 func scanRecord(row pgx.CollectableRow) (contact.Record, error) {
 	var r contact.Record
 	var kind, state, source string
-	var code, message *string
+	var code, message, sourceEvent *string
 	var retryOf, retriedAs *uuid.UUID
 	var discarded *time.Time
 	var changes, skipped []byte
 	err := row.Scan(scanID(&r.Account), scanID(&r.WriteID), scanID(&r.ID), &kind, &state, &code, &message, &r.Version,
-		&r.Actor, &source, &r.AcceptedAt, &r.AppliedAt, &retryOf, &changes, &skipped,
+		&r.Actor, &source, &r.AcceptedAt, &r.AppliedAt, &retryOf, &changes, &skipped, &sourceEvent,
 		&retriedAs, &discarded)
 	if err != nil {
 		return r, fmt.Errorf("scan write: %w", err)
@@ -48,6 +48,9 @@ func scanRecord(row pgx.CollectableRow) (contact.Record, error) {
 	}
 	if message != nil {
 		r.Message = *message
+	}
+	if sourceEvent != nil {
+		r.SourceEvent = *sourceEvent
 	}
 	if retryOf != nil {
 		r.RetryOf = *retryOf

@@ -67,12 +67,22 @@ func newDrains(o Options, m *metrics) *drains {
 	return &drains{o: o, metrics: m, log: newDrainLog(o.Logger)}
 }
 
+// applierOf returns where the entries of a lane are committed.
+func (o *Options) applierOf(lane contact.Lane) applier {
+	if lane.Kind == 'a' {
+		return o.Optouts
+	}
+	return o.Store
+}
+
 // pass is one drain of one lane, from entering it to leaving it.
 type pass struct {
 	*drains
 	lane  contact.Lane
 	token string
 	lease *lease
+	// store takes what stands in this kind of lane.
+	store applier
 	// until is when the slice is over.
 	until time.Time
 	// unapplied holds entries that were read and not yet applied.
@@ -90,6 +100,7 @@ func (d *drains) drain(ctx context.Context, lane contact.Lane, generation int64)
 		drains: d, lane: lane,
 		token: d.o.Name + "/" + rand.Text(),
 		lease: newLease(),
+		store: d.o.applierOf(lane),
 		until: time.Now().Add(d.o.Slice),
 		sizer: newSizer(d.o.BatchSize, d.o.BatchBytes),
 	}
@@ -235,7 +246,7 @@ func (p *pass) read(ctx context.Context) ([]contact.Entry, error) {
 func (p *pass) apply(ctx context.Context, batch []contact.Entry) (applied contact.AppliedBatch, err error) {
 	began := time.Now()
 	err = p.step(ctx, "apply", storeStep, func(ctx context.Context) (err error) {
-		applied, err = p.o.Store.Apply(ctx, p.lane, batch)
+		applied, err = p.store.Apply(ctx, p.lane, batch)
 		return err
 	})
 	if why := refusal(err); why != nil && len(batch) == 1 {

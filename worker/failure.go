@@ -126,7 +126,7 @@ func (p *pass) fail(
 ) (contact.AppliedBatch, error) {
 	var outcome contact.Outcome
 	err := p.step(ctx, "record failure in", storeStep, func(ctx context.Context) (err error) {
-		outcome, err = p.o.Store.Fail(ctx, p.lane, entry, why)
+		outcome, err = p.store.Fail(ctx, p.lane, entry, why)
 		return err
 	})
 	if err != nil {

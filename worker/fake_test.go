@@ -299,7 +299,7 @@ func (f *fakes) offsets(ctx context.Context) (map[contact.Lane]contact.Offset, e
 
 func (f *fakes) options() Options {
 	return Options{
-		Lanes: f, Store: f, Publish: f.publish, Sweeper: f, Offsets: f.offsets, Ring: f.ring,
+		Lanes: f, Store: f, Optouts: f, Publish: f.publish, Sweeper: f, Offsets: f.offsets, Ring: f.ring,
 		Redis:  asynq.RedisClientOpt{Addr: "127.0.0.1:1"},
 		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(), Name: "test",
 	}

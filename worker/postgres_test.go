@@ -33,7 +33,8 @@ func newFull(tb testing.TB) *full {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s.store, s.offsets, s.account = db.Store, db.Store.Offsets, account.ID
+	s.store, s.optouts = db.Store, db.Store.Optouts()
+	s.offsets, s.account = db.Store.Offsets, account.ID
 	return &full{s, db}
 }
 

@@ -27,6 +27,7 @@ type stack struct {
 	asynq    asynq.RedisClientOpt
 	appender *lane.Appender
 	store    applier
+	optouts  applier
 	offsets  func(context.Context) (map[contact.Lane]contact.Offset, error)
 	counts   contact.LaneCounts
 	account  uuid.UUID
@@ -41,7 +42,7 @@ type stack struct {
 func newStack(tb testing.TB, counts contact.LaneCounts) (*stack, *memory) {
 	tb.Helper()
 	m := newMemory()
-	s := &stack{store: m, offsets: m.Offsets, counts: counts, account: uuid.New()}
+	s := &stack{store: m, optouts: m, offsets: m.Offsets, counts: counts, account: uuid.New()}
 	s.server = lanetest.Start(tb, true)
 	s.rdb = s.server.Client(tb)
 	s.asynq = asynq.RedisClientOpt{Addr: s.server.Addr()}
@@ -78,7 +79,7 @@ func (s *stack) client(tb testing.TB) *asynq.Client {
 func (s *stack) options(tb testing.TB) Options {
 	tb.Helper()
 	return Options{
-		Lanes: s.lanes, Store: s.store, Publish: s.lanes.Publish, Sweeper: s.lanes, Offsets: s.offsets,
+		Lanes: s.lanes, Store: s.store, Optouts: s.optouts, Publish: s.lanes.Publish, Sweeper: s.lanes, Offsets: s.offsets,
 		Ring: tasks.Ring(s.client(tb)), Redis: s.asynq, Logger: slog.New(slog.DiscardHandler),
 		Concurrency: s.counts.Contact,
 	}

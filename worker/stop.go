@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/hibiken/asynq"
 )
 
 // inflight counts what runs and refuses more once it was closed. A plain
@@ -49,6 +51,34 @@ func (f *inflight) close() {
 	f.closed = true
 	f.mu.Unlock()
 	f.wg.Wait()
+}
+
+// servers are the asynq servers of a worker, one a queue.
+type servers []*asynq.Server
+
+// start starts all; those that were started before one fails are shut down by
+// Stop like the others.
+func (s servers) start(h asynq.Handler) error {
+	for _, server := range s {
+		if err := server.Start(h); err != nil {
+			return fmt.Errorf("start asynq: %w", err)
+		}
+	}
+	return nil
+}
+
+// stop ends the fetching of tasks.
+func (s servers) stop() { s.each((*asynq.Server).Stop) }
+
+// shutdown waits for the handlers and closes the connections.
+func (s servers) shutdown() { s.each((*asynq.Server).Shutdown) }
+
+func (s servers) each(do func(*asynq.Server)) {
+	var all sync.WaitGroup
+	for _, server := range s {
+		all.Go(func() { do(server) })
+	}
+	all.Wait()
 }
 
 // background runs a function that knows no context and returns a channel that

@@ -35,8 +35,9 @@ const (
 	// overdue is the look at which ringing has proved useless: the queue is
 	// paused or asynq is broken.
 	overdue = 3
-	// takeovers is how many lanes the sweep drains itself at once. Each costs
-	// what a slot costs; beyond that a broken asynq makes lanes take turns.
+	// maxTakeovers is how many lanes of a kind the sweep drains itself at once.
+	// Each costs what a slot costs; beyond that a broken asynq makes lanes take
+	// turns.
 	maxTakeovers = 8
 )
 
@@ -47,13 +48,15 @@ type sweep struct {
 	metrics  *metrics
 	drains   *drains
 	inflight *inflight
-	slots    chan struct{}
+	// slots are those of contact and of address lanes.
+	slots map[byte]chan struct{}
 	// guarded is when the guard last looked; zero: it is due.
 	guarded time.Time
 }
 
 func newSweep(o Options, m *metrics, d *drains, f *inflight) *sweep {
-	return &sweep{o: o, metrics: m, drains: d, inflight: f, slots: make(chan struct{}, maxTakeovers)}
+	slots := map[byte]chan struct{}{'c': make(chan struct{}, maxTakeovers), 'a': make(chan struct{}, maxTakeovers)}
+	return &sweep{o: o, metrics: m, drains: d, inflight: f, slots: slots}
 }
 
 // run sweeps each second until ctx ends.
@@ -121,13 +124,14 @@ func (s *sweep) serve(ctx context.Context, l contact.Stalled) {
 // a drain that asynq started has it. It returns false when too many lanes are
 // being drained like that already.
 func (s *sweep) takeOver(ctx context.Context, l contact.Stalled) bool {
+	slots := s.slots[l.Lane.Kind]
 	select {
-	case s.slots <- struct{}{}:
+	case slots <- struct{}{}:
 	default:
 		return false
 	}
 	s.inflight.run(func() {
-		defer func() { <-s.slots }()
+		defer func() { <-slots }()
 		generation, why := l.Generation, endSlice
 		for generation != 0 && why == endSlice {
 			generation, why = s.drains.drain(ctx, l.Lane, generation)

@@ -16,13 +16,13 @@ import (
 	"patchlane/tasks/contact"
 )
 
-// Options say what a Worker works with. Lanes, Store, Publish, Sweeper,
+// Options say what a Worker works with. Lanes, Store, Optouts, Publish, Sweeper,
 // Offsets, Ring, Redis and Logger are required.
 type Options struct {
 	// Lanes is the worker's side of the lanes.
 	Lanes laneLog
-	// Store applies batches.
-	Store applier
+	// Store applies batches of writes, Optouts those of events.
+	Store, Optouts applier
 	// Publish sends outcomes to the API process that waits for them. A message
 	// that is lost costs the waiter a look at the ledger, nothing else.
 	Publish func(ctx context.Context, replyTo string, outcomes []contact.Outcome) error
@@ -45,6 +45,9 @@ type Options struct {
 	// default number of contact lanes. With fewer slots than lanes a lane
 	// waits for another one's slice to end.
 	Concurrency int
+	// OptoutConcurrency is the same for address lanes, which have slots of their
+	// own; default: 8, the default number of them.
+	OptoutConcurrency int
 	// BatchSize is the largest number of entries in one transaction; default: 500.
 	BatchSize int
 	// BatchBytes is about the largest size of the entries read at once, in
@@ -80,7 +83,7 @@ type Worker struct {
 	inflight inflight
 
 	mu        sync.Mutex
-	server    *asynq.Server
+	servers   servers
 	inspector *asynq.Inspector
 	cancel    context.CancelFunc
 	stopped   bool
@@ -109,6 +112,7 @@ func (o *Options) complete() error {
 	}{
 		{"Lanes", o.Lanes == nil},
 		{"Store", o.Store == nil},
+		{"Optouts", o.Optouts == nil},
 		{"Publish", o.Publish == nil},
 		{"Sweeper", o.Sweeper == nil},
 		{"Offsets", o.Offsets == nil},
@@ -120,10 +124,11 @@ func (o *Options) complete() error {
 			errs = append(errs, fmt.Errorf("option %s is missing", r.name))
 		}
 	}
-	if min(o.Concurrency, o.BatchSize, o.BatchBytes) < 0 || min(o.Slice, o.StopTimeout) < 0 {
+	if min(o.Concurrency, o.OptoutConcurrency, o.BatchSize, o.BatchBytes) < 0 || min(o.Slice, o.StopTimeout) < 0 {
 		errs = append(errs, errors.New("an option is negative"))
 	}
 	orDefault(&o.Concurrency, 32)
+	orDefault(&o.OptoutConcurrency, 8)
 	orDefault(&o.BatchSize, 500)
 	orDefault(&o.BatchBytes, 4<<20)
 	orDefault(&o.Slice, 2*time.Second)
@@ -149,7 +154,7 @@ func orDefault[T int | time.Duration](v *T, d T) {
 func (w *Worker) Start(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.server != nil || w.stopped {
+	if w.servers != nil || w.stopped {
 		return errors.New("start worker: it was started or stopped before")
 	}
 	running, cancel := context.WithCancel(ctx)
@@ -157,10 +162,27 @@ func (w *Worker) Start(ctx context.Context) error {
 	// on purpose: asynq gives a task back as soon as its context ends, while
 	// its handler still works. Drains watch the running context themselves.
 	work := context.WithoutCancel(ctx)
-	server := asynq.NewServer(w.o.Redis, asynq.Config{
+	// A queue has a server of its own: with one for both a backlog of writes
+	// would hold the slots that an opt-out waits for.
+	w.servers = servers{
+		w.newServer(work, tasks.QueueOptouts, w.o.OptoutConcurrency),
+		w.newServer(work, tasks.QueueWrites, w.o.Concurrency),
+	}
+	w.cancel, w.inspector = cancel, asynq.NewInspector(w.o.Redis)
+	if err := w.servers.start(w.handler(running)); err != nil {
+		return fmt.Errorf("start worker: %w", err)
+	}
+	w.inflight.run(func() { w.sweep.run(running) })
+	w.inflight.run(func() { w.sweep.watchQueues(running, w.inspector) })
+	return nil
+}
+
+// newServer makes the asynq server of one queue.
+func (w *Worker) newServer(work context.Context, queue string, slots int) *asynq.Server {
+	return asynq.NewServer(w.o.Redis, asynq.Config{
 		BaseContext:              func() context.Context { return work },
-		Concurrency:              w.o.Concurrency,
-		Queues:                   map[string]int{tasks.QueueWrites: 1},
+		Concurrency:              slots,
+		Queues:                   map[string]int{queue: 1},
 		TaskCheckInterval:        taskCheckInterval,
 		DelayedTaskCheckInterval: delayedTaskCheckInterval,
 		RetryDelayFunc:           func(int, error, *asynq.Task) time.Duration { return retryDelay },
@@ -168,14 +190,6 @@ func (w *Worker) Start(ctx context.Context) error {
 		Logger:                   newAsynqLog(w.o.Logger),
 		LogLevel:                 asynq.InfoLevel,
 	})
-	if err := server.Start(w.handler(running)); err != nil {
-		cancel()
-		return fmt.Errorf("start worker: %w", err)
-	}
-	w.server, w.cancel, w.inspector = server, cancel, asynq.NewInspector(w.o.Redis)
-	w.inflight.run(func() { w.sweep.run(running) })
-	w.inflight.run(func() { w.sweep.watchQueues(running, w.inspector) })
-	return nil
 }
 
 // handler returns what asynq calls for a drain task. It always returns nil:
@@ -211,7 +225,7 @@ func (w *Worker) stop(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stopped = true
-	if w.server == nil {
+	if w.servers == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.o.StopTimeout)
@@ -219,12 +233,12 @@ func (w *Worker) stop(ctx context.Context) error {
 	// Fetching ends before drains leave: a lane that is left rings, and this
 	// worker must not be the one that answers. When Redis is away the fetch
 	// loop hangs; then the drains, which hang too, are told all the same.
-	fetched := background(w.server.Stop)
+	fetched := background(w.servers.stop)
 	awaitFor(ctx, fetched, fetchPatience)
 	w.cancel()
 	return errors.Join(
 		await(ctx, "fetch of tasks", fetched),
-		await(ctx, "asynq", background(w.server.Shutdown)),
+		await(ctx, "asynq", background(w.servers.shutdown)),
 		await(ctx, "drains in flight", background(w.inflight.close)),
 		w.closeInspector(),
 	)

@@ -144,9 +144,10 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 		}
 		w, err := worker.New(worker.Options{
 			Lanes: lanes, Sweeper: lanes, Publish: lanes.Publish, Ring: ring,
-			Store: db, Offsets: db.Offsets, Redis: target.asynq(slots + ringConns),
+			Store: db, Optouts: db.Optouts(), Offsets: db.Offsets,
+			Redis:  target.asynq(slots + counts.Address + ringConns),
 			Logger: logger, Registerer: reg, Name: processName(),
-			Concurrency: slots, BatchSize: cfg.BatchSize, StopTimeout: cfg.StopTimeout,
+			Concurrency: slots, OptoutConcurrency: counts.Address, BatchSize: cfg.BatchSize, StopTimeout: cfg.StopTimeout,
 		})
 		if err != nil {
 			return err

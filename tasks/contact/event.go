@@ -1,6 +1,7 @@
 package contact
 
 import (
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -57,6 +58,16 @@ func (a Action) String() string {
 	default:
 		return "unknown"
 	}
+}
+
+// ParseAction reads what String wrote.
+func ParseAction(s string) (Action, bool) {
+	for a := OptOut; a < endActions; a++ {
+		if a.String() == s {
+			return a, true
+		}
+	}
+	return 0, false
 }
 
 // The ways in which an event came in; each is the source of its audit rows.
@@ -129,9 +140,11 @@ func (e *Event) About() Address {
 // Lane returns the lane of the event's address among n.
 func (e *Event) Lane(n int) Lane { return AddressLaneOf(e.About(), n) }
 
-// Mint gives the event an id of its lane among n, minted at a time. An event
-// without a Dedup key gets one that nobody repeats.
+// Mint gives the event an id of its lane among n, minted at a time, and makes
+// every value one that the store takes: no opt-out is lost to a character in its
+// evidence. An event without a Dedup key gets one that nobody repeats.
 func (e *Event) Mint(now time.Time, n int) error {
+	e.tidy()
 	id, err := NewWriteID(now, e.Lane(n))
 	if err != nil {
 		return err
@@ -141,6 +154,26 @@ func (e *Event) Mint(now time.Time, n int) error {
 		e.Dedup = EventKey(id)
 	}
 	return nil
+}
+
+// maxEventText bounds each text of an event; an address is a key of an index.
+const maxEventText = 600
+
+// tidy drops what a text column, a date or a JSON column cannot hold.
+func (e *Event) tidy() {
+	for _, s := range e.texts() {
+		*s = strings.ReplaceAll(strings.ToValidUTF8((*s)[:min(len(*s), maxEventText)], ""), "\x00", "")
+	}
+	if y := e.At.Year(); y < 1970 || y > 9999 {
+		e.At = time.Time{}
+	}
+	if e.Action == Quarantine || len(e.Evidence) == 0 {
+		return
+	}
+	v, err := canonical(e.Evidence)
+	if e.Evidence = v; err != nil || v[0] != '{' {
+		e.Evidence = nil
+	}
 }
 
 // entry is the part of a write that an event fills: what a lane, a drain and

@@ -33,6 +33,29 @@ type Effect struct {
 // None tells whether the event leaves contacts as they are.
 func (e Effect) None() bool { return !e.Out && e.Undoes == 0 }
 
+// Effect makes the effect again that the event was found to have.
+func (e *Event) Effect(out bool, undoes Causes) Effect {
+	return Effect{
+		At: micros(e.AcceptedAt), Said: e.moment(), Out: out, Cause: e.Cause, Undoes: undoes,
+	}
+}
+
+// Result names what became of an event with an effect.
+func (e *Event) Result(f Effect) string {
+	switch {
+	case e.Action == Review:
+		return ResultReview
+	case e.Action == Quarantine:
+		return ResultQuarantined
+	case !f.None():
+		return ResultApplied
+	case e.Action == OptOut || undoes(e.Channel, e.Action) != 0:
+		return ResultStale
+	default:
+		return ResultRecorded
+	}
+}
+
 // undoes is the table of who may undo what: a START never touches what came by
 // e-mail, and nobody's word undoes a complaint or an address that bounces.
 func undoes(ch Channel, a Action) Causes {

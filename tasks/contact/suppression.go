@@ -1,6 +1,7 @@
 package contact
 
 import (
+	"crypto/sha256"
 	"time"
 
 	"github.com/google/uuid"
@@ -12,14 +13,39 @@ type Suppression struct {
 	Address
 	// Clock is that of the address; see Consent.Hear.
 	Clock Consent
+	// Events holds, by cause, the event that said so last.
+	Events [NumCauses]uuid.UUID
 	// Cause and Since say why and since when the address is suppressed, Event
 	// which event said so.
 	Cause Cause
 	Since time.Time
 	Event uuid.UUID
-	// Provider and Source say where that event came from.
+	// Provider and Source say where that event came from; they are in lists
+	// alone.
 	Provider string
 	Source   Source
+}
+
+// Stand fills in what the clock says and tells whether the address is
+// suppressed.
+func (s *Suppression) Stand() bool {
+	cause, since, out := s.Clock.Standing()
+	s.Cause, s.Since, s.Event = 0, time.Time{}, uuid.Nil
+	if out {
+		s.Cause, s.Since, s.Event = cause, since, s.Events[cause]
+	}
+	return out
+}
+
+// Hear takes an event of the address into account.
+func (s *Suppression) Hear(e *Event) Effect {
+	clock, effect := s.Clock.Hear(e)
+	s.Clock = clock
+	if effect.Out {
+		s.Events[effect.Cause] = e.ID
+	}
+	s.Stand()
+	return effect
 }
 
 // SuppressionQuery asks for the suppressed addresses of one account.
@@ -94,7 +120,8 @@ type OptOutReview struct {
 func (r *OptOutReview) Accept(actor string) Event {
 	e := r.Event
 	e.ID, e.Action, e.Decides, e.Source, e.Actor = uuid.Nil, OptOut, r.ID, SourceReview, actor
-	e.Dedup = EventKey(r.ID)
+	sum := sha256.Sum256(append([]byte("accept "), r.ID[:]...))
+	e.Dedup = EventKey(sum[:len(EventKey{})])
 	e.ReplyTo, e.TraceParent, e.AcceptedAt = "", "", time.Time{}
 	if e.At.IsZero() {
 		e.At = r.AcceptedAt
