@@ -55,7 +55,7 @@ func (o Optouts) find(ctx context.Context, h *hearing) ([][]contact.Touch, error
 		return nil, stepError(ctx, stepFind, err)
 	}
 	var chunk []contact.Touch
-	var chunks [][]contact.Touch
+	chunks := make([][]contact.Touch, 0, 1)
 	var n int32
 	var ref, last contact.Ref
 	contacts := 0
@@ -80,7 +80,7 @@ func findArgs(reports []*report) []any {
 	at, contacts := make([]int32, len(reports)), make(idColumn, len(reports))
 	addresses := make([]contact.Address, len(reports))
 	for i, r := range reports {
-		at[i] = int32(i) //nolint:gosec // places in a batch
+		at[i] = int32(i)
 		addresses[i], contacts[i] = r.event.About(), idOrNull(r.event.Contact)
 	}
 	return append(append([]any{at}, addressArgs(addresses)...), contacts)

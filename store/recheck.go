@@ -188,7 +188,7 @@ func scanSuppression(row pgx.Row, more ...any) (contact.Suppression, error) {
 	var channel string
 	var clock []int64
 	var events idColumn
-	dest := []any{scanID(&s.Account), &channel, &s.Key, &clock, &events}
+	dest := append(make([]any, 0, 7), scanID(&s.Account), &channel, &s.Key, &clock, &events)
 	if err := row.Scan(append(dest, more...)...); err != nil {
 		return s, fmt.Errorf("scan suppression: %w", err)
 	}

@@ -129,11 +129,11 @@ func scanEvent(row pgx.Row, more ...any) (contact.Event, error) {
 	var dedup []byte
 	var channel, action, cause, source string
 	var named, endpoint, decides *uuid.UUID
-	dest := []any{
+	dest := append(make([]any, 0, 25),
 		scanID(&e.Account), &dedup, scanID(&e.ID), &channel, &e.Address, &named, &action, &cause, &e.Reason,
 		&e.Provider, &e.Type, &e.ProviderID, &endpoint, &decides, &source, &e.Actor, &e.Ambiguous,
 		&nullTime{&e.At}, &e.WholeSeconds, &e.Evidence, &e.AcceptedAt,
-	}
+	)
 	if err := row.Scan(append(dest, more...)...); err != nil {
 		return e, fmt.Errorf("scan event: %w", err)
 	}

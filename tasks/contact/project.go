@@ -136,7 +136,7 @@ func consentID(now time.Time, cited uuid.UUID, c *Contact) uuid.UUID {
 	sum := sha256.Sum256(binary.BigEndian.AppendUint64(b, uint64(c.Version))) //nolint:gosec // versions count from 1
 	var id uuid.UUID
 	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(now.UnixMilli())<<16) //nolint:gosec // after 1970
+	binary.BigEndian.PutUint64(ms[:], uint64(now.UnixMilli())<<16)
 	copy(id[:6], ms[:6])
 	copy(id[6:], sum[:])
 	id[6] = 0x70 | id[6]&0x0f
