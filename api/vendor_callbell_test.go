@@ -77,3 +77,65 @@ func TestCallbellErrors(t *testing.T) {
 			equal(t, map[string]any{"error.code": "validation_failed"})
 	}
 }
+
+func TestCallbellTags(t *testing.T) {
+	t.Parallel()
+	b := vendors(t)
+	b.define(t, []string{"Call back", "Interested", "VIP"})
+	id := b.create(t, `{"full_name":"Jane Doe","tags":["vip"]}`)
+	patch := func(body string) response { return b.as(t, callbellKey, "PATCH", callbellPath+hexID(id), body) }
+	for _, c := range []struct {
+		body string
+		want []any // nil: refused
+	}{
+		{`{}`, []any{"VIP"}},
+		{`{"tags":["Call back","Interested"]}`, []any{"Call back", "Interested"}},
+		{`{"tags":["INTERESTED","interested","vip"]}`, []any{"Interested", "VIP"}},
+		{`{"tags":"Call back, vip"}`, []any{"Call back", "VIP"}},
+		{`{"tags":["Call back","Nobody's"],"name":"Lost"}`, nil},
+		{`{"tags":"Nobody's"}`, nil},
+		{`{"tags":null}`, nil},
+		{`{"tags":[]}`, []any{}},
+		{`{"tags":["VIP"]}`, []any{"VIP"}},
+		{`{"tags":""}`, []any{}},
+	} {
+		a := patch(c.body)
+		if c.want == nil {
+			a.status(t, 400).says(t, `"tags":`)
+			continue
+		}
+		a.status(t, 200).equal(t, map[string]any{"contact.0.tags": c.want, "contact.0.name": "Jane Doe"})
+	}
+	if a := b.do(t, "GET", "/v1/tags", ""); strings.Contains(string(a.raw), "Nobody") {
+		t.Error("a tag was made by a write")
+	}
+}
+
+func TestCallbellCustomFields(t *testing.T) {
+	t.Parallel()
+	b := vendors(t)
+	b.define(t, nil, "billing_address,Billing Address,string", "score,Score,number", "live,Live,boolean", "due,Due,date")
+	id := b.create(t, `{"full_name":"Jane Doe"}`)
+	patch := func(body string) response { return b.as(t, callbellKey, "PATCH", callbellPath+hexID(id), body) }
+	address := map[string]any{"Billing Address": "Main Street 1"}
+	patch(`{"custom_fields":{"Billing Address":"Main Street 1"}}`).status(t, 200).
+		equal(t, map[string]any{"contact.0.customFields": address})
+	patch(`{"custom_fields":{"Score":" 1.50","live":"true","Due":"2028-02-29"}}`).status(t, 200).
+		equal(t, map[string]any{"contact.0.customFields": map[string]any{
+			"Billing Address": "Main Street 1", "Score": "1.5", "Live": "true", "Due": "2028-02-29",
+		}})
+	b.do(t, "GET", "/v1/contacts/"+id, "").equal(t, map[string]any{"data.custom_fields": map[string]any{
+		"billing_address": "Main Street 1", "score": 1.5, "live": true, "due": "2028-02-29",
+	}})
+	patch(`{"custom_fields":{"Score":null,"Live":null,"Due":null}}`).status(t, 200).
+		equal(t, map[string]any{"contact.0.customFields": address})
+	for _, bad := range []string{
+		`{"Unknown":"x"}`, `{"Unknown":null}`, `{"Score":"many"}`, `{"Due":"tomorrow"}`, `{"Billing Address":7}`,
+		`{"Billing Address":"x","billing_address":"y"}`, `{"Billing Address":"x","Billing Address":"y"}`,
+	} {
+		patch(`{"custom_fields":`+bad+`,"name":"Lost"}`).status(t, 400).says(t, `"custom_fields.`)
+	}
+	b.as(t, callbellKey, "GET", callbellPath+id, "").equal(t, map[string]any{
+		"contact.0.customFields": address, "contact.0.name": "Jane Doe",
+	})
+}

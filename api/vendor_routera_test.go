@@ -167,3 +167,30 @@ func TestRouteraCreates(t *testing.T) {
 	b.as(t, routeraKey, "POST", "/contacts", `{"fields":{"email":"JANE@example.com"}}`).status(t, 409).
 		equal(t, map[string]any{"code": "duplicate"})
 }
+
+func TestRouteraCustomFields(t *testing.T) {
+	t.Parallel()
+	b, id, send := routera(t)
+	b.define(t, nil, "plan,Billing Plan,string", "score,Score,number")
+	a := send("PATCH", "?properties=score,phone", `{"fields":{"plan":"gold","first_name":"Janet"}}`).status(t, 200)
+	a.equal(t, map[string]any{"plan": "gold", "first_name": "Janet", "score": nil, "phone": "+61412345678"})
+	if got := a.keys(""); !strings.Contains(strings.Join(got, " "), "score") || a.at("custom_fields") != nil {
+		t.Errorf("properties %s", got)
+	}
+	send("PATCH", "?properties=plan", `{"fields":{"score":7}}`).status(t, 200).equal(t, map[string]any{"plan": "gold", "score": 7})
+	send("PATCH", "", `{"fields":{"plan":null}}`).status(t, 200).equal(t, map[string]any{"score": 7, "plan": nil})
+	for _, c := range []struct{ fields, name string }{
+		{`{"score":"7"}`, "score"},
+		{`{"Billing Plan":"x"}`, "Billing Plan"},
+		{`{"PLAN":"x"}`, "PLAN"},
+		{`{"unheard":"x"}`, "unheard"},
+		{`{"tags":[]}`, "tags"},
+	} {
+		a := send("PATCH", "", `{"fields":`+c.fields+`}`).status(t, 400)
+		if fields, _ := a.at("fields").(map[string]any); fields[c.name] == nil {
+			t.Errorf("%s: %s", c.fields, a.raw)
+		}
+	}
+	send("GET", "?properties=Billing%20Plan", "").status(t, 400).equal(t, map[string]any{"code": "invalid_properties"})
+	b.do(t, "GET", "/v1/contacts/"+id, "").equal(t, map[string]any{"data.custom_fields": map[string]any{"score": 7}})
+}

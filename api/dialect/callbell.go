@@ -80,8 +80,10 @@ func (n *reader) callbellFields(v jsontext.Value, own *ownFields) {
 	})
 }
 
-// callbellOwn finds the custom fields by their labels, and gives each the value
-// that its string stands for: the document knows strings alone.
+// callbellOwn takes the custom fields under the names that they came with: what
+// is defined, and under which internal name, is settled for every dialect in one
+// place. Here a string becomes the number or boolean that it stands for, since
+// the document knows strings alone.
 func (n *reader) callbellOwn(own ownFields, d Definitions) error {
 	if len(own.names) == 0 {
 		return nil
@@ -91,17 +93,8 @@ func (n *reader) callbellOwn(own ownFields, d Definitions) error {
 		return err
 	}
 	for i, label := range own.names {
-		f, found := defined.Field(label)
-		switch _, twice := n.Patch.CustomFields[f.InternalName]; {
-		case !found:
-			n.problems.add("custom_fields."+label, contact.ProblemUnknown,
-				"There is no such custom field in the settings of this account.")
-		case twice:
-			n.problems.add("custom_fields."+label, contact.ProblemDuplicate,
-				"The custom field is named twice, by its label and its internal name.")
-		default:
-			n.Patch.CustomFields[f.InternalName] = json.RawMessage(callbellValue(own.values[i], f.Type))
-		}
+		f, _ := defined.Field(label)
+		n.Patch.CustomFields[label] = json.RawMessage(callbellValue(own.values[i], f.Type))
 	}
 	return nil
 }
@@ -273,6 +266,11 @@ func (Callbell) Problem(p *Problem) (body []byte, mediaType string) {
 		}
 		return name
 	})
+	for i, f := range fields {
+		if list, _, isElement := strings.Cut(f.Field, "["); isElement {
+			fields[i].Field, fields[i].Message = list, f.Field+": "+f.Message
+		}
+	}
 	return answerJSON(envelopeOfError[problem]{problem{summary(p, fields), p.Code, fieldTexts(fields)}},
 		`{"error":{"message":"Internal error.","code":"internal_error","fields":{}}}`)
 }

@@ -1,6 +1,8 @@
 package dialect
 
 import (
+	"net/http"
+
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 
@@ -127,7 +129,7 @@ func (LeadLex) Problem(p *Problem) (body []byte, mediaType string) {
 		message = "Invalid request parameters"
 	}
 	return answerJSON(envelopeOfError[problem]{problem{
-		Code: leadlexCode(p.Code), Message: message, Details: details{fieldTexts(fields)},
+		Code: leadlexCode(p.Status), Message: message, Details: details{fieldTexts(fields)},
 	}}, `{"error":{"code":"unavailable","message":"Internal error.","details":{"fields":{}}}}`)
 }
 
@@ -138,30 +140,28 @@ type envelopeOfError[T any] struct {
 
 // leadlexCode is the documented code of a problem, or one of the few that the
 // document has no word for.
-func leadlexCode(c contact.Code) string {
-	switch c {
-	case contact.CodeInvalidJSON, contact.CodeInvalidBody, contact.CodeValidationFailed,
-		contact.CodeInvalidProperties, contact.CodeDataError, contact.CodeUnreadable:
+func leadlexCode(status int) string {
+	switch status {
+	case http.StatusBadRequest, http.StatusRequestTimeout:
 		return "validation_error"
-	case contact.CodeUnauthorized:
+	case http.StatusUnauthorized:
 		return "invalid_key"
-	case contact.CodeInsufficientScope, contact.CodeInsufficientCredits:
+	case http.StatusForbidden:
 		return "insufficient_permissions"
-	case contact.CodeNotFound, contact.CodeMethodNotAllowed:
+	case http.StatusNotFound, http.StatusMethodNotAllowed:
 		return "not_found"
-	case contact.CodeRateLimited:
-		return "rate_limited"
-	case contact.CodeArchived, contact.CodeDuplicate, contact.CodeConsentLocked,
-		contact.CodeLimitExceeded, contact.CodeAlreadyRetried, contact.CodeNotFailed:
+	case http.StatusConflict:
 		return "conflict"
-	case contact.CodePreconditionFailed:
+	case http.StatusPreconditionFailed:
 		return "precondition_failed"
-	case contact.CodePayloadTooLarge:
+	case http.StatusRequestEntityTooLarge:
 		return "payload_too_large"
-	case contact.CodeUnsupportedMedia, contact.CodeUnsupportedEncoding:
+	case http.StatusUnsupportedMediaType:
 		return "unsupported_media_type"
-	case contact.CodeKeyReused:
+	case http.StatusUnprocessableEntity:
 		return "idempotency_key_reused"
+	case http.StatusTooManyRequests:
+		return "rate_limited"
 	default:
 		return "unavailable"
 	}

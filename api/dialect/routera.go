@@ -35,7 +35,6 @@ func (Routera) Decode(kind contact.Kind, r Request) (Body, error) {
 			n.problems.add(name, contact.ProblemUnknown,
 				"A body has fields alone, and internal names inside of it. "+unknownMember(n.speaks, name))
 		case v.Kind() != jsontext.KindBeginObject:
-			wrapped = true
 			n.problems.wrongType(name, "an object of internal names and values", v)
 		default:
 			wrapped = true
@@ -48,7 +47,7 @@ func (Routera) Decode(kind contact.Kind, r Request) (Body, error) {
 	if err := n.routeraOwn(own, r.Definitions); err != nil {
 		return Body{}, err
 	}
-	if !wrapped {
+	if !wrapped && !slices.ContainsFunc(n.problems, inFields) {
 		n.problems.add("fields", contact.ProblemRequired, `The body must have fields: {"fields": {"first_name": "Ada"}}.`)
 	}
 	if kind == contact.KindCreate && wrapped && len(n.problems) == 0 && !routeraNamed(&n.Patch) {
@@ -56,6 +55,11 @@ func (Routera) Decode(kind contact.Kind, r Request) (Body, error) {
 	}
 	n.Fields = n.problems
 	return n.Body, nil
+}
+
+// inFields tells whether a problem lies in fields, which are there then.
+func inFields(p contact.FieldError) bool {
+	return p.Field == "fields" || strings.HasPrefix(p.Field, "fields.")
 }
 
 // routeraNamed tells whether a create says who the contact is.
@@ -82,12 +86,17 @@ func (n *reader) routeraField(name string, v jsontext.Value, own *ownFields) {
 		n.otherMember(name, v)
 	case "id", "account_id", "created_at", "updated_at", "archived", "archived_at", "archived_by", "version":
 		n.problems.add(name, "forbidden", "The field is kept by the system and cannot be written.")
+	case "metadata", "metadata_merge", "custom_fields", "tags", "tags_add", "tags_remove",
+		"notes_append", "as_of", "name", "fields":
+		n.problems.add(name, contact.ProblemUnknown, "There is no field with this internal name. "+unknownMember(n.speaks, name))
 	default:
 		own.names, own.values = append(own.names, name), append(own.values, v.Clone())
 	}
 }
 
-// routeraOwn takes the fields that the account has defined itself.
+// routeraOwn takes the fields that the account may have defined itself. Which of
+// them it has is settled for every dialect in one place; that they are named by
+// their internal names is Routera's rule.
 func (n *reader) routeraOwn(own ownFields, d Definitions) error {
 	if len(own.names) == 0 {
 		return nil
@@ -98,8 +107,8 @@ func (n *reader) routeraOwn(own ownFields, d Definitions) error {
 	}
 	n.Patch.CustomFields = make(map[string]json.RawMessage)
 	for i, name := range own.names {
-		if f, found := defined.Field(name); !found || f.InternalName != name {
-			n.problems.add(name, contact.ProblemUnknown, "There is no field with this internal name. "+unknownMember(n.speaks, name))
+		if f, found := defined.Field(name); found && f.InternalName != name {
+			n.problems.add(name, contact.ProblemUnknown, "This is no internal name but a label, or one in another case.")
 			continue
 		}
 		n.Patch.CustomFields[name] = json.RawMessage(own.values[i])

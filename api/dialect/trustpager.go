@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -253,33 +254,30 @@ func (TrustPager) Problem(p *Problem) (body []byte, mediaType string) {
 }
 
 func trustpagerCode(p *Problem) string {
-	switch p.Code {
-	case contact.CodeInvalidJSON, contact.CodeInvalidBody, contact.CodePayloadTooLarge,
-		contact.CodeUnsupportedMedia, contact.CodeUnsupportedEncoding:
-		return "INVALID_BODY"
-	case contact.CodeValidationFailed:
-		if onlyMissing(p.Fields) {
-			return "MISSING_FIELDS"
-		}
-		return "VALIDATION_ERROR"
-	case contact.CodeInvalidProperties, contact.CodeDataError, contact.CodeUnreadable:
-		return "VALIDATION_ERROR"
-	case contact.CodeUnauthorized:
+	switch p.Status {
+	case http.StatusUnauthorized:
 		return "UNAUTHORIZED"
-	case contact.CodeInsufficientScope:
+	case http.StatusForbidden:
+		if p.Code == contact.CodeInsufficientCredits {
+			return "INSUFFICIENT_CREDITS"
+		}
 		return "INSUFFICIENT_SCOPE"
-	case contact.CodeInsufficientCredits:
-		return "INSUFFICIENT_CREDITS"
-	case contact.CodeNotFound, contact.CodeMethodNotAllowed:
+	case http.StatusNotFound, http.StatusMethodNotAllowed:
 		return "NOT_FOUND"
-	case contact.CodeArchived, contact.CodeDuplicate, contact.CodeConsentLocked,
-		contact.CodeLimitExceeded, contact.CodeAlreadyRetried, contact.CodeNotFailed,
-		contact.CodePreconditionFailed, contact.CodeKeyReused:
+	case http.StatusConflict, http.StatusPreconditionFailed, http.StatusUnprocessableEntity:
 		return "CONFLICT"
-	case contact.CodeRateLimited:
+	case http.StatusTooManyRequests:
 		return "RATE_LIMITED"
-	default:
+	}
+	switch {
+	case p.Status >= http.StatusInternalServerError:
 		return "INTERNAL_ERROR"
+	case p.Status != http.StatusBadRequest, p.Code == contact.CodeInvalidJSON, p.Code == contact.CodeInvalidBody:
+		return "INVALID_BODY"
+	case onlyMissing(p.Fields):
+		return "MISSING_FIELDS"
+	default:
+		return "VALIDATION_ERROR"
 	}
 }
 
