@@ -21,6 +21,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
+	"patchlane/api/token"
 	"patchlane/tasks/contact"
 )
 
@@ -32,6 +33,7 @@ const secret = "pl_0123456789abcdefghijklmnop"
 type bench struct {
 	*world
 	server *Server
+	tokens *token.Service
 	key    contact.Key
 	limits limiter
 	log    *syncBuffer
@@ -43,6 +45,7 @@ func setup(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{world: newWorld(), limits: freely{}, log: &syncBuffer{}, reg: prometheus.NewRegistry()}
 	b.key = b.addKey(secret, contact.Key{Account: uuid.New(), Scopes: contact.Scopes()})
+	b.tokens = newTokens(t, token.Config{})
 	b.server = b.newServer(t, b.reg)
 	return b
 }
@@ -59,6 +62,7 @@ func (b *bench) newServer(t *testing.T, reg prometheus.Registerer) *Server {
 		Lanes:    contact.LaneCounts{Contact: 32, Address: 8},
 		Contacts: b, Ledger: b, Failed: b, Keys: keyTruth{b.world}, Mirror: keyCopy{b.world},
 		Settings: lawBook{b.world}, SettingsEditor: lawBook{b.world}, SettingsMirror: lawCopy{b.world},
+		Tokens:   b.tokens,
 		Appender: b, Lane: b, Replies: b, Limits: b.limits,
 		Ready: func(context.Context) Readiness {
 			return Readiness{Ready: true, Durable: true, Redis: "ok", Postgres: "ok"}

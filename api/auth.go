@@ -2,13 +2,12 @@ package api
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/subtle"
 	"log/slog"
-	"net/http"
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/maypok86/otter/v2"
 	"golang.org/x/sync/singleflight"
 
@@ -42,7 +41,9 @@ const (
 // Redis, else in the store. A key that is not there is never remembered, so a
 // new key counts from its first request on.
 type keyring struct {
-	cache  *otter.Cache[[32]byte, contact.Key]
+	cache *otter.Cache[[32]byte, contact.Key]
+	// hashes finds the hash of a key by the key's id; neither ever changes.
+	hashes *otter.Cache[uuid.UUID, [32]byte]
 	flight singleflight.Group
 	askers chan struct{}
 	mirror keyMirror
@@ -56,32 +57,16 @@ func newKeyring(o *Options) *keyring {
 			MaximumSize:      keyCache,
 			ExpiryCalculator: otter.ExpiryWriting[[32]byte, contact.Key](keyTTL),
 		}),
+		hashes: otter.Must(&otter.Options[uuid.UUID, [32]byte]{MaximumSize: keyCache}),
 		askers: make(chan struct{}, keyAskers),
 		mirror: o.Mirror, store: o.Keys, logger: o.Logger,
 	}
 }
 
-// credential reads the bearer token; empty: there is none, or more than one.
-func credential(h http.Header) string {
-	values := h.Values("Authorization")
-	if len(values) != 1 {
-		return ""
-	}
-	scheme, token, _ := strings.Cut(values[0], " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return ""
-	}
-	return strings.TrimSpace(token)
-}
-
 // authenticate answers whose request this is, or unauthorized. It says
 // unauthorized only when somebody who knows was asked.
 func (s *Server) authenticate(ctx context.Context, x *exchange) error {
-	token := credential(x.Header)
-	if len(token) < minCredential || len(token) > maxCredential {
-		return unauthorized("A bearer credential is needed.")
-	}
-	key, err := s.keys.find(ctx, sha256.Sum256([]byte(token)))
+	key, err := s.caller(ctx, x, credential(x.Header))
 	if err != nil {
 		return err
 	}
@@ -150,25 +135,30 @@ func (k *keyring) load(ctx context.Context, hash [32]byte) (contact.Key, error) 
 		k.cache.Set(hash, key)
 		return key, nil
 	}
+	return k.fromStore(ctx, mirrorErr == nil, func() (contact.Key, error) { return k.store.Key(ctx, hash) })
+}
+
+// fromStore asks the store for a key and refills the mirror, if that answers.
+func (k *keyring) fromStore(ctx context.Context, fill bool, ask func() (contact.Key, error)) (contact.Key, error) {
 	select {
 	case k.askers <- struct{}{}:
 		defer func() { <-k.askers }()
 	case <-ctx.Done():
 		return contact.Key{}, storeError(ctx.Err())
 	}
-	key, err := k.store.Key(ctx, hash)
+	key, err := ask()
 	if contact.CodeOf(err) == contact.CodeNotFound {
 		return contact.Key{}, unauthorized("The key is not known.")
 	}
 	if err != nil {
 		return contact.Key{}, storeError(err)
 	}
-	if mirrorErr == nil {
+	if fill {
 		if err := k.mirror.FillKey(ctx, key); err != nil {
 			k.logger.WarnContext(ctx, "key mirror not filled", "err", err, "key_id", key.ID)
 		}
 	}
-	k.cache.Set(hash, key)
+	k.cache.Set(key.Hash, key)
 	return key, nil
 }
 

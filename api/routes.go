@@ -65,6 +65,8 @@ func (s *Server) routes() []route {
 		{"GET", "/custom-fields", native, settle, s.listFields},
 		{"POST", "/custom-fields", native, settle, s.createField},
 		{"DELETE", "/custom-fields/{name}", native, settle, s.deleteField},
+		{"POST", "/oauth2/token", root, open, s.issueToken},
+		{"GET", "/.well-known/jwks.json", root, open, s.tokenKeys},
 
 		{"GET", "/openapi.yaml", root, open, s.openapi},
 		{"GET", "/livez", root, open, s.livez},

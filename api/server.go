@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"patchlane/api/token"
 	"patchlane/tasks/contact"
 )
 
@@ -56,6 +57,8 @@ type failedWrites interface {
 type keyStore interface {
 	// Key finds a key by the sha-256 of its credential, or not_found.
 	Key(ctx context.Context, hash [32]byte) (contact.Key, error)
+	// KeyByID finds a key by its id, or not_found.
+	KeyByID(ctx context.Context, id uuid.UUID) (contact.Key, error)
 	// KeysChangedSince lists keys that were made or revoked since a moment.
 	KeysChangedSince(ctx context.Context, t time.Time) ([]contact.Key, error)
 }
@@ -64,6 +67,8 @@ type keyStore interface {
 type keyMirror interface {
 	// Key finds a key; false when the mirror does not have it.
 	Key(ctx context.Context, hash [32]byte) (contact.Key, bool, error)
+	// KeyHash finds the hash of a key by the key's id.
+	KeyHash(ctx context.Context, id uuid.UUID) ([32]byte, bool, error)
 	// FillKey adds a key that the mirror does not have. It MUST NOT replace
 	// one, since that one may be newer (a revocation).
 	FillKey(ctx context.Context, k contact.Key) error
@@ -135,6 +140,8 @@ type Options struct {
 	Settings       settingsReader
 	SettingsEditor settingsEditor
 	SettingsMirror settingsMirror
+	// Tokens makes and checks access tokens.
+	Tokens *token.Service
 	// Appender, Lane and Replies are answered by the lanes.
 	Appender appender
 	Lane     laneReader
@@ -172,6 +179,7 @@ func (o *Options) validate() error {
 	need(o.Settings != nil, "Settings")
 	need(o.SettingsEditor != nil, "SettingsEditor")
 	need(o.SettingsMirror != nil, "SettingsMirror")
+	need(o.Tokens != nil, "Tokens")
 	need(o.Appender != nil, "Appender")
 	need(o.Lane != nil, "Lane")
 	need(o.Replies != nil, "Replies")
@@ -222,20 +230,23 @@ func (s *Server) Live() http.Handler { return s.handler }
 // Ready answers /readyz.
 func (s *Server) Ready() http.Handler { return s.handler }
 
-// Run keeps the keys and settings fresh until ctx ends: it re-reads every five
-// seconds what changed in the store, so that a revocation that did not reach the
-// mirror is in force everywhere within ten seconds. It returns nil.
+// Run keeps the keys, settings and keys of access tokens fresh until ctx ends: it
+// re-reads every five seconds what changed in the store, so that a revocation that
+// did not reach the mirror is in force everywhere within ten seconds. It returns
+// nil.
 func (s *Server) Run(ctx context.Context) error {
-	var both sync.WaitGroup
-	both.Go(func() { s.keys.run(ctx, s.now) })
-	both.Go(func() { s.lexicon.run(ctx, s.now) })
-	both.Wait()
+	var all sync.WaitGroup
+	all.Go(func() { s.keys.run(ctx, s.now) })
+	all.Go(func() { s.lexicon.run(ctx, s.now) })
+	all.Go(func() { s.opt.Tokens.Run(ctx) })
+	all.Wait()
 	return nil
 }
 
 // Close ends the caches. Requests MUST have ended before.
 func (s *Server) Close() {
 	s.keys.cache.StopAllGoroutines()
+	s.keys.hashes.StopAllGoroutines()
 	s.existence.known.StopAllGoroutines()
 	s.lexicon.copies.StopAllGoroutines()
 }

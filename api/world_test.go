@@ -431,6 +431,29 @@ func (w keyTruth) Key(_ context.Context, hash [32]byte) (contact.Key, error) {
 	return contact.Key{}, missing()
 }
 
+func (w keyTruth) KeyByID(_ context.Context, id uuid.UUID) (contact.Key, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.keyReads++
+	for _, k := range w.keys {
+		if k.ID == id && w.storeDown == nil {
+			return k, nil
+		}
+	}
+	return contact.Key{}, cmp.Or(w.storeDown, missing())
+}
+
+func (w keyCopy) KeyHash(_ context.Context, id uuid.UUID) ([32]byte, bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, k := range w.mirror {
+		if k.ID == id && w.mirrorErr == nil {
+			return k.Hash, true, nil
+		}
+	}
+	return [32]byte{}, false, w.mirrorErr
+}
+
 func (w keyTruth) KeysChangedSince(context.Context, time.Time) ([]contact.Key, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -15,6 +15,7 @@ import (
 	"patchlane/tasks"
 	"patchlane/tasks/contact"
 	"patchlane/tasks/lane"
+	"patchlane/tasks/limit"
 )
 
 // lanesCmd is `patchlane admin lanes`.
@@ -192,12 +193,18 @@ func (d *desk) retry(ctx context.Context, id uuid.UUID, force bool) (w *contact.
 	}
 	bell := asynq.NewClient(d.target.asynq(ringConns))
 	appender := lane.NewAppender(lanes, lane.AppenderConfig{Ring: tasks.Ring(bell)}) //nolint:contextcheck // It lives until Close.
+	limits := limit.New(d.side, limit.Config{Book: d.db, Logger: d.logger, Registerer: prometheus.NewRegistry()})
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		err = errors.Join(err, appender.Close(ctx), bell.Close(), closeLanes())
+		err = errors.Join(err, appender.Close(ctx), limits.Close(ctx), bell.Close(), closeLanes())
 	}()
+	accessTokens, err := (&config{}).tokens(d.db, d.copies, d.logger)
+	if err != nil {
+		return nil, receipt, err
+	}
 	server, err := api.New(api.Options{
+		Tokens: accessTokens, Limits: limits,
 		Lanes: counts, Contacts: d.db, Ledger: d.db, Failed: d.db, Keys: d.db, Mirror: d.copies,
 		Settings: d.db, SettingsEditor: d.db, SettingsMirror: d.copies,
 		Appender: appender, Lane: lanes, Replies: lane.NewReplies(d.side, uuid.NewString(), d.logger),

@@ -54,7 +54,7 @@ type listenConfig struct {
 	PublicURL string `name:"public-url" env:"PATCHLANE_PUBLIC_URL" group:"api" placeholder:"URL" help:"Address under which clients reach this API, such as https://crm.example.com; no default."`
 	// CallbellHref begins the links that Callbell's clients show to people.
 	CallbellHref string `name:"callbell-href-base" env:"PATCHLANE_CALLBELL_HREF_BASE" group:"api" default:"https://dash.callbell.eu/contacts" help:"What the href of a contact begins with for Callbell's clients; its uuid follows."`
-
+	jwtConfig
 	StopDelay time.Duration `name:"stop-delay" env:"PATCHLANE_STOP_DELAY" group:"api" default:"0s" help:"Time after a stop signal during which the API still serves with readiness 503, so that a load balancer can look away first."`
 }
 
@@ -93,7 +93,7 @@ func (e *configError) Unwrap() error { return e.err }
 
 // Validate reports every problem of the configuration at once.
 func (c *config) Validate() error {
-	problems := []error{c.check(), c.validateLanes(), c.validateAddresses()}
+	problems := []error{c.check(), c.validateLanes(), c.validateAddresses(), c.checkJWT()}
 	for _, n := range []struct {
 		flag  string
 		value int
@@ -252,7 +252,8 @@ func (c *config) LogValue() slog.Value {
 	}
 	if c.Listen != "" {
 		attrs = append(attrs, slog.String("listen", c.Listen), slog.String("public_url", c.PublicURL),
-			slog.String("callbell_href_base", c.CallbellHref), slog.String("stop_delay", c.StopDelay.String()))
+			slog.String("callbell_href_base", c.CallbellHref), slog.String("stop_delay", c.StopDelay.String()),
+			slog.Any("jwt_keys", c.JWTKeys), slog.Any("jwt_issuers", c.issuerNames()))
 	}
 	if c.Worker {
 		attrs = append(attrs, slog.Int("batch_size", c.BatchSize), slog.Int("concurrency", c.Concurrency))

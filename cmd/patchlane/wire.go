@@ -165,9 +165,14 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 		stop.add("appender", appender.Close)
 		limits := limit.New(side, limit.Config{Book: db, Logger: logger, Registerer: reg})
 		stop.add("limits", limits.Close)
+		accessTokens, err := cfg.tokens(db, copies, logger)
+		if err != nil {
+			return err
+		}
 		server, err := api.New(api.Options{
 			Lanes: counts, Contacts: db, Ledger: db, Failed: db, Keys: db, Mirror: copies,
 			Settings: db, SettingsEditor: db, SettingsMirror: copies,
+			Tokens:   accessTokens,
 			Appender: guard{durability, appender}, Lane: lanes, Replies: replies, Limits: limits,
 			HrefBase: cfg.CallbellHref, Ready: front.health.ready, Logger: logger, Registerer: reg,
 		})

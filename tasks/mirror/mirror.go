@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 
 	"patchlane/tasks/contact"
@@ -46,6 +47,9 @@ redis.call('SET', KEYS[1], ARGV[1])
 return 1
 `
 
+// keyIDKey names the hash of the credential of a key. It never changes.
+func keyIDKey(id uuid.UUID) string { return "mirror:keyid:" + id.String() }
+
 // Mirror is the copy in Redis. It is safe for concurrent use; the client belongs
 // to the caller.
 type Mirror struct {
@@ -70,7 +74,28 @@ func (m *Mirror) PutKey(ctx context.Context, k contact.Key) error {
 	if err := m.put.Run(ctx, m.rdb, []string{keyKey(k.Hash)}, record).Err(); err != nil {
 		return fmt.Errorf("mirror key %s: %w", k.ID, err)
 	}
+	return m.putKeyID(ctx, k)
+}
+
+// putKeyID makes a key findable by its id, after its record is there.
+func (m *Mirror) putKeyID(ctx context.Context, k contact.Key) error {
+	if err := m.rdb.Set(ctx, keyIDKey(k.ID), k.Hash[:], 0).Err(); err != nil {
+		return fmt.Errorf("mirror id of key %s: %w", k.ID, err)
+	}
 	return nil
+}
+
+// KeyHash returns the sha-256 of the credential of a key. False means that the
+// mirror does not know the id; Postgres may.
+func (m *Mirror) KeyHash(ctx context.Context, id uuid.UUID) (hash [32]byte, found bool, err error) {
+	b, err := m.rdb.Get(ctx, keyIDKey(id)).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return hash, false, nil
+	}
+	if err != nil {
+		return hash, false, fmt.Errorf("look up key id: %w", err)
+	}
+	return hash, copy(hash[:], b) == len(hash), nil
 }
 
 // FillKey stores the record of a key unless there is one: what was read from
@@ -83,7 +108,7 @@ func (m *Mirror) FillKey(ctx context.Context, k contact.Key) error {
 	if err := m.rdb.SetNX(ctx, keyKey(k.Hash), record, 0).Err(); err != nil {
 		return fmt.Errorf("fill key %s: %w", k.ID, err)
 	}
-	return nil
+	return m.putKeyID(ctx, k)
 }
 
 // Key returns the record of a credential by its sha-256, revoked and expired
