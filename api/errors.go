@@ -133,8 +133,9 @@ func unavailable(err error) bool {
 	}
 }
 
-// invalid is a validation_failed with its problems.
+// invalid is a validation_failed with its problems, as many as are told.
 func invalid(fields []contact.FieldError) error {
+	fields = fields[:min(len(fields), dialect.MaxProblems)]
 	return &contact.Error{
 		Code:    contact.CodeValidationFailed,
 		Message: "The request has " + problemCount(len(fields)) + ".",

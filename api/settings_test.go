@@ -141,6 +141,10 @@ func TestUndefinedNamesAreRefused(t *testing.T) {
 	if !slices.Equal(got, []string{"tags[0] unknown"}) {
 		t.Errorf("create: %v", got)
 	}
+	many := `"email":"x","tags":["no` + strings.Repeat(`","no`, 500) + `"]`
+	if n := len(b.do(t, "PATCH", path, "{"+many+"}").want(t, 400, "").fields()); n != 100 {
+		t.Errorf("%d problems of one body", n)
+	}
 	// A tag that nobody defined can be removed.
 	b.do(t, "PATCH", path, `{"tags_remove":["no"]}`, "Prefer: wait=5").want(t, 200, "")
 }
