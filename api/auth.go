@@ -78,6 +78,7 @@ func (s *Server) authenticate(ctx context.Context, x *exchange) error {
 		return unauthorized("The key is of a dialect that this release does not speak.")
 	}
 	x.key, x.dialect = &key, d
+	x.owe()
 	x.definer = &definer{lexicon: s.lexicon, account: key.Account}
 	x.definitions = x.definer.named(ctx)
 	return nil

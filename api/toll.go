@@ -2,11 +2,9 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,11 +13,8 @@ import (
 	"patchlane/tasks/contact"
 )
 
-// tollTime bounds what limits and credits may add to a request.
-const tollTime = 1500 * time.Millisecond
-
 // limiter counts what a key may do: requests a period, credits of its account.
-// Its errors mean that Redis did not answer.
+// Its errors mean that Redis did not answer. It bounds its own time.
 type limiter interface {
 	// Take asks for room in the rates of a key and for credits of its account.
 	Take(ctx context.Context, t *contact.Toll) (contact.Grant, error)
@@ -31,8 +26,11 @@ type limiter interface {
 	LastKnown(ctx context.Context, account uuid.UUID) int64
 }
 
-// toll is what a request has paid so far.
+// toll is what a request has to pay, and what it has paid so far.
 type toll struct {
+	// rates are the limits of the key, cost the credits of a call by its method.
+	rates []contact.Rate
+	cost  int
 	// taken: the request was counted.
 	taken bool
 	// holds are its charges, until they are settled or released.
@@ -57,6 +55,15 @@ func rates(k *contact.Key, t dialect.Traits) []contact.Rate {
 	return list
 }
 
+// owe notes what a request of a known caller has to pay.
+func (x *exchange) owe() {
+	traits := x.dialect.Traits()
+	x.toll.rates, x.toll.cost = rates(x.key, traits), traits.WriteCost
+	if safe(x.Method) {
+		x.toll.cost = traits.ReadCost
+	}
+}
+
 // safe tells whether a method changes nothing.
 func safe(method string) bool { return method == http.MethodGet || method == http.MethodHead }
 
@@ -77,19 +84,14 @@ func (r *route) paysLate() bool {
 // payFirst takes the toll of a request before its handler runs, unless the
 // handler does.
 func (s *Server) payFirst(ctx context.Context, x *exchange) error {
-	traits := x.dialect.Traits()
-	cost := traits.WriteCost
-	switch {
-	case x.route.paysLate():
+	if x.route.paysLate() {
 		return nil
-	case safe(x.Method):
-		cost = traits.ReadCost
 	}
-	grant, err := s.take(ctx, x, cost, []uuid.UUID{uuid.New()})
+	grant, err := s.take(ctx, x, x.toll.cost, []uuid.UUID{uuid.New()})
 	if err != nil && safe(x.Method) {
 		// While Redis is away reads go on, without limits.
 		s.opt.Logger.DebugContext(ctx, "limits are not enforced", "err", err)
-		if cost > 0 {
+		if x.toll.cost > 0 {
 			x.credits = s.opt.Limits.LastKnown(ctx, x.account())
 		}
 		return nil
@@ -104,7 +106,7 @@ func (s *Server) payWrite(ctx context.Context, x *exchange, id uuid.UUID) error 
 		return nil
 	}
 	x.toll.writes = true
-	grant, err := s.take(ctx, x, x.dialect.Traits().WriteCost, []uuid.UUID{id})
+	grant, err := s.take(ctx, x, x.toll.cost, []uuid.UUID{id})
 	return refuse(grant, err)
 }
 
@@ -126,17 +128,15 @@ func refuse(grant contact.Grant, err error) error {
 // request is counted, whatever comes of it, unless Redis does not answer.
 func (s *Server) take(ctx context.Context, x *exchange, cost int, ids []uuid.UUID) (contact.Grant, error) {
 	t := contact.Toll{
-		Account: x.key.Account, Key: x.key.ID, Rates: rates(x.key, x.dialect.Traits()),
+		Account: x.key.Account, Key: x.key.ID, Rates: x.toll.rates,
 		Units: len(ids), Cost: cost, Holds: ids,
 	}
 	if x.toll.taken {
 		t.Rates = nil
 	}
 	x.toll.taken = true
-	// It ends soon, and whoever hangs up meanwhile has been counted all the same.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tollTime)
-	defer cancel()
-	grant, err := s.opt.Limits.Take(ctx, &t)
+	// Whoever hangs up meanwhile has been counted all the same.
+	grant, err := s.opt.Limits.Take(context.WithoutCancel(ctx), &t)
 	if err != nil {
 		return grant, err
 	}
@@ -192,9 +192,7 @@ func (s *Server) giveBack(ctx context.Context, x *exchange, holds []uuid.UUID) {
 	x.toll.holds = slices.DeleteFunc(slices.Clone(x.toll.holds), func(id uuid.UUID) bool {
 		return slices.Contains(holds, id)
 	})
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tollTime)
-	defer cancel()
-	left, err := s.opt.Limits.Release(ctx, x.key.Account, holds)
+	left, err := s.opt.Limits.Release(context.WithoutCancel(ctx), x.key.Account, holds)
 	if err != nil {
 		s.opt.Logger.DebugContext(ctx, "charges are left to the keeper", "err", err)
 		return
@@ -246,20 +244,30 @@ func showQuotas(h http.Header, quotas []contact.Quota, now time.Time) {
 		return
 	}
 	least := &quotas[0]
-	policies, left := make([]string, len(quotas)), make([]string, len(quotas))
+	policies, left := make([]byte, 0, 64), make([]byte, 0, 64)
 	for i := range quotas {
 		q := &quotas[i]
-		policies[i] = fmt.Sprintf("%q;q=%d;w=%d", q.Name, q.Limit, int64(q.Period/time.Second))
-		left[i] = fmt.Sprintf("%q;r=%d;t=%d", q.Name, q.Remaining, seconds(q.Reset))
+		policies = appendItem(policies, q.Name, "q", int64(q.Limit), "w", int64(q.Period/time.Second))
+		left = appendItem(left, q.Name, "r", int64(q.Remaining), "t", seconds(q.Reset))
 		if q.Remaining < least.Remaining || q.Remaining == least.Remaining && q.Reset > least.Reset {
 			least = q
 		}
 	}
-	h.Set("RateLimit-Policy", strings.Join(policies, ", "))
-	h.Set("RateLimit", strings.Join(left, ", "))
-	h.Set("X-RateLimit-Limit", strconv.Itoa(least.Limit))
-	h.Set("X-RateLimit-Remaining", strconv.Itoa(least.Remaining))
-	h.Set("X-RateLimit-Reset", strconv.FormatInt(now.Add(least.Reset+time.Second-1).Unix(), 10))
+	h.Set("Ratelimit-Policy", string(policies))
+	h.Set("Ratelimit", string(left))
+	h.Set("X-Ratelimit-Limit", strconv.Itoa(least.Limit))
+	h.Set("X-Ratelimit-Remaining", strconv.Itoa(least.Remaining))
+	h.Set("X-Ratelimit-Reset", strconv.FormatInt(now.Add(least.Reset+time.Second-1).Unix(), 10))
+}
+
+// appendItem appends an item of a structured field with two parameters.
+func appendItem(b []byte, name, p1 string, v1 int64, p2 string, v2 int64) []byte {
+	if len(b) > 0 {
+		b = append(b, ", "...)
+	}
+	b = append(append(append(append(b, '"'), name...), `";`...), p1...)
+	b = append(strconv.AppendInt(append(b, '='), v1, 10), ';')
+	return strconv.AppendInt(append(append(b, p2...), '='), v2, 10)
 }
 
 // seconds rounds up.

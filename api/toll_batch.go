@@ -15,12 +15,11 @@ import (
 // writes, cost nothing.
 func (s *Server) payRows(ctx context.Context, x *exchange, rows []batchRow) error {
 	x.toll.writes = true
-	cost := x.dialect.Traits().WriteCost
 	ids := make([]uuid.UUID, max(1, len(rows))) // an empty batch counts as one
 	for i := range rows {
 		ids[i] = rows[i].charge()
 	}
-	grant, err := s.take(ctx, x, cost, ids)
+	grant, err := s.take(ctx, x, x.toll.cost, ids)
 	if err != nil {
 		return tollUnknown(err)
 	}
@@ -57,7 +56,7 @@ func (s *Server) payRest(ctx context.Context, x *exchange, rows []batchRow, paid
 	if len(unpaid) == 0 {
 		return nil
 	}
-	grant, err := s.take(ctx, x, x.dialect.Traits().WriteCost, ids)
+	grant, err := s.take(ctx, x, x.toll.cost, ids)
 	if err != nil {
 		return tollUnknown(err)
 	}

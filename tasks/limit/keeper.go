@@ -146,13 +146,14 @@ func (k *Keeper) decide(ctx context.Context, account uuid.UUID) error {
 		if err != nil {
 			return fmt.Errorf("look for write %s: %w", id, err)
 		}
-		o := &op{kind: opRelease, account: account, ids: []uuid.UUID{id}}
-		outcome := "released"
+		outcome := "settled"
 		if stands {
-			o.kind, outcome = opSettle, "settled"
-		}
-		if _, err := k.cfg.Limiter.ask(ctx, o); err != nil {
-			return err
+			k.cfg.Limiter.Settle(ctx, account, []uuid.UUID{id})
+		} else {
+			outcome = "released"
+			if _, err := k.cfg.Limiter.Release(ctx, account, []uuid.UUID{id}); err != nil {
+				return err
+			}
 		}
 		k.cfg.Limiter.metrics.orphans.WithLabelValues(outcome).Inc()
 		k.cfg.Logger.InfoContext(ctx, "decided a charge that was left behind",

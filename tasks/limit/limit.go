@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// tripTime bounds one round trip.
-	tripTime = time.Second
+	// tripTime bounds one round trip, as a call of the lanes is bounded.
+	tripTime = 1500 * time.Millisecond
 	// tripUnits bounds what one round trip asks for, except for a single larger
 	// toll, so that the script stays short.
 	tripUnits = 2000
@@ -67,12 +67,13 @@ type Limiter struct {
 	// clock replaces that of Redis in tests; nil: it does not.
 	clock func() time.Time
 
-	mu      sync.Mutex
-	waiting []*op
-	running bool
-	away    time.Time // nobody asks before
-	closed  bool
-	idle    chan struct{} // closed when closed and nothing is on its way
+	mu       sync.Mutex
+	waiting  []*op
+	settling map[uuid.UUID][]uuid.UUID
+	running  bool
+	away     time.Time // nobody asks before
+	closed   bool
+	idle     chan struct{} // closed when closed and nothing is on its way
 }
 
 type scripts struct{ take, set, free *redis.Script }
@@ -83,7 +84,8 @@ func New(rdb redis.UniversalClient, cfg Config) *Limiter {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Limiter{
-		rdb: rdb, cfg: cfg, metrics: newMetrics(cfg.Registerer), idle: make(chan struct{}),
+		rdb: rdb, cfg: cfg, metrics: newMetrics(cfg.Registerer),
+		idle: make(chan struct{}), settling: map[uuid.UUID][]uuid.UUID{},
 		scripts: scripts{
 			take: redis.NewScript(takeSource), set: redis.NewScript(setSource), free: redis.NewScript(freeSource),
 		},
@@ -97,7 +99,7 @@ func (l *Limiter) Take(ctx context.Context, t *contact.Toll) (contact.Grant, err
 	if t.Units <= 0 || (len(t.Rates) == 0 && t.Cost == 0) {
 		return contact.Grant{Allowed: max(0, t.Units), Paid: max(0, t.Units), Credits: contact.Unmetered}, nil
 	}
-	grant, err := l.ask(ctx, take(t))
+	grant, err := l.ask(ctx, &op{account: t.Account, toll: t})
 	if err != nil || grant.known {
 		return grant.Grant, err
 	}
@@ -107,7 +109,7 @@ func (l *Limiter) Take(ctx context.Context, t *contact.Toll) (contact.Grant, err
 	// The rates counted it already, and credits are asked for what they allowed.
 	rest := *t
 	rest.Rates, rest.Units = nil, grant.Allowed
-	paid, err := l.ask(ctx, take(&rest))
+	paid, err := l.ask(ctx, &op{account: t.Account, toll: &rest})
 	grant.Paid, grant.Credits, grant.Metered = paid.Paid, paid.Credits, paid.Metered
 	return grant.Grant, err
 }
@@ -115,15 +117,19 @@ func (l *Limiter) Take(ctx context.Context, t *contact.Toll) (contact.Grant, err
 // Settle makes charges stand. It does not wait: a hold whose settlement is lost
 // is found by the Keeper.
 func (l *Limiter) Settle(ctx context.Context, account uuid.UUID, holds []uuid.UUID) {
-	if err := l.submit(ctx, &op{kind: opSettle, account: account, ids: holds}); err != nil {
-		l.cfg.Logger.DebugContext(ctx, "charges are left to the keeper", "err", err)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
 	}
+	l.settling[account] = append(l.settling[account], holds...)
+	l.depart(ctx)
 }
 
 // Release gives charges back, each once, and returns what is left then. After an
 // error the Keeper decides.
 func (l *Limiter) Release(ctx context.Context, account uuid.UUID, holds []uuid.UUID) (int64, error) {
-	grant, err := l.ask(ctx, &op{kind: opRelease, account: account, ids: holds})
+	grant, err := l.ask(ctx, &op{account: account, back: holds})
 	return grant.Credits, err
 }
 

@@ -1,6 +1,6 @@
 package limit
 
-// takeSource answers tolls, settlements and releases of one account, in order.
+// takeSource settles and gives back charges of one account, then answers tolls.
 //
 // The level of a rate is counted in steps times the limit: a unit adds the steps
 // of a period, and each step of time drains the limit. So all numbers are whole,
@@ -10,20 +10,19 @@ package limit
 // KEYS[2]  -> holds
 // KEYS[3..] -> rates
 // ARGV[1] -> the time in microseconds, or "" for that of the server
-// ARGV[2] -> number of rates
-// ARGV[3..] -> for each rate: limit, steps of a period, microseconds of a step
-// then, for each operation, six arguments:
-//
-//	"T", place of its first rate, number of its rates, units, cost, ids
-//	"S", 0, 0, 0, 0, ids     settle
-//	"R", 0, 0, 0, 0, ids     release
+// ARGV[2] -> ids to settle
+// ARGV[3] -> ids to give back
+// ARGV[4] -> number of rates
+// ARGV[5..] -> for each rate: limit, steps of a period, microseconds of a step
+// then, for each toll: place of its first rate, number of its rates, units, cost,
+// ids of the units
 //
 // ids are 16 bytes each, one after the other; a unit whose id is all zero is free.
 //
-// Returns, for each operation, {allowed, paid, credits left, microseconds until
-// one more has room, then for each rate: remaining, microseconds until it is whole}.
-// Credits are -1 for an account that is not metered and -2 for one that is not
-// known here, which was not charged.
+// Returns {credits left}, then for each toll {allowed, paid, credits left,
+// microseconds until one more has room, then for each rate: remaining, microseconds
+// until it is whole}. Credits are -1 for an account that is not metered and -2 for
+// one that is not known here, which was not charged.
 const takeSource = `
 local credits, holds = KEYS[1], KEYS[2]
 local us = tonumber(ARGV[1])
@@ -33,9 +32,49 @@ if not us then
 end
 local free = string.rep('\0', 16)
 local whole = function(n) return string.format('%.0f', n) end
+local split = function(ids, n)
+	local list = {}
+	for i = 1, n do list[i] = string.sub(ids, i * 16 - 15, i * 16) end
+	return list
+end
+local each = function(list, size, f)
+	for i = 1, #list, size do f(i, math.min(#list, i + size - 1)) end
+end
 
-local rates, at = {}, 3
-for i = 1, tonumber(ARGV[2]) do
+local left, before
+local known = false
+local balance = function()
+	if not known then
+		known, left = true, redis.call('HGET', credits, 'left')
+		if left and left ~= '-' then
+			left = tonumber(left)
+			before = left
+		end
+	end
+	return before ~= nil
+end
+local shown = function()
+	if not left then return -2 end
+	if left == '-' then return -1 end
+	return left
+end
+
+local settled = split(ARGV[2], #ARGV[2] / 16)
+each(settled, 1000, function(i, j) redis.call('HDEL', holds, unpack(settled, i, j)) end)
+local back = split(ARGV[3], #ARGV[3] / 16)
+local metered = #back > 0 and balance()
+each(back, 1000, function(i, j)
+	local found = redis.call('HMGET', holds, unpack(back, i, j))
+	for k = i, j do
+		local hold = found[k - i + 1]
+		if hold and metered then left = left + tonumber(string.match(hold, '^%d+')) end
+	end
+	redis.call('HDEL', holds, unpack(back, i, j))
+end)
+local out = {{shown()}}
+
+local rates, at = {}, 5
+for i = 1, tonumber(ARGV[4]) do
 	local r = {limit = tonumber(ARGV[at]), unit = tonumber(ARGV[at + 1]), step = tonumber(ARGV[at + 2])}
 	r.cap, r.now, r.level = r.limit * r.unit, math.floor(us / r.step), 0
 	local limit, level, last = string.match(redis.call('GET', KEYS[2 + i]) or '', '^(%d+) (%d+) (%d+)$')
@@ -46,27 +85,30 @@ for i = 1, tonumber(ARGV[2]) do
 	rates[i], at = r, at + 3
 end
 
-local left, before
-local known = false
-local balance = function()
-	if known then return end
-	known = true
-	left = redis.call('HGET', credits, 'left')
-	if left and left ~= '-' then
-		left = tonumber(left)
-		before = left
+local pay = function(units, cost, ids)
+	local list, found, fresh = split(ids, units), {}, {}
+	each(list, 1000, function(i, j)
+		local some = redis.call('HMGET', holds, unpack(list, i, j))
+		for k = i, j do found[k] = some[k - i + 1] end
+	end)
+	local hold, paid = cost .. ' ' .. whole(us), 0
+	while paid < units do
+		local id = list[paid + 1]
+		if id ~= free and not found[paid + 1] then
+			if left < cost then break end
+			left = left - cost
+			fresh[#fresh + 1] = id
+			fresh[#fresh + 1] = hold
+		end
+		paid = paid + 1
 	end
-end
-local shown = function()
-	if not left then return -2 end
-	if left == '-' then return -1 end
-	return left
+	each(fresh, 1000, function(i, j) redis.call('HSET', holds, unpack(fresh, i, j)) end)
+	return paid
 end
 
-local out = {}
-for i = at, #ARGV, 6 do
-	local kind, first, n, units, cost, ids = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]), ARGV[i + 5]
-	local allowed, paid, pause = units, 0, 0
+for i = at, #ARGV, 5 do
+	local first, n = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
+	local allowed, cost, pause = tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]), 0
 	for j = first, first + n - 1 do
 		local r = rates[j]
 		allowed = math.min(allowed, math.floor((r.cap - r.level) / r.unit))
@@ -84,31 +126,8 @@ for i = at, #ARGV, 6 do
 		answer[#answer + 1] = math.ceil(r.level / r.limit) * r.step
 	end
 	answer[4] = pause
-	if kind == 'T' and cost > 0 then
-		balance()
-		if left and left ~= '-' then
-			while paid < allowed do
-				local id = string.sub(ids, paid * 16 + 1, paid * 16 + 16)
-				if id ~= free and redis.call('HEXISTS', holds, id) == 0 then
-					if left < cost then break end
-					left = left - cost
-					redis.call('HSET', holds, id, cost .. ' ' .. whole(us))
-				end
-				paid = paid + 1
-			end
-			answer[2] = paid
-		end
-		answer[3] = shown()
-	elseif kind ~= 'T' then
-		balance()
-		for j = 1, #ids, 16 do
-			local id = string.sub(ids, j, j + 15)
-			local hold = redis.call('HGET', holds, id)
-			if hold then
-				redis.call('HDEL', holds, id)
-				if kind == 'R' and before then left = left + tonumber(string.match(hold, '^%d+')) end
-			end
-		end
+	if cost > 0 then
+		if balance() then answer[2] = pay(allowed, cost, ARGV[i + 4]) end
 		answer[3] = shown()
 	end
 	out[#out + 1] = answer
