@@ -118,8 +118,16 @@ func (x *exchange) fail(s *Server, err error) {
 		h.Set("Retry-After", retryAfter(pause))
 	}
 	if p.Code == contact.CodeUnauthorized {
-		h.Set("WWW-Authenticate", `Bearer realm="patchlane"`)
+		h.Set("WWW-Authenticate", challenge(x.Header))
 	}
 	body, mediaType := x.dialect.Problem(p)
 	x.send(p.Status, mediaType, body)
+}
+
+// challenge is that of RFC 6750: without a credential it names no error.
+func challenge(h http.Header) string {
+	if credential(h) == "" {
+		return `Bearer realm="patchlane"`
+	}
+	return `Bearer realm="patchlane", error="invalid_token"`
 }

@@ -2,9 +2,12 @@ package api
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/base64"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -12,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
@@ -321,9 +325,71 @@ func TestBadTokensAreAnsweredInTheShapeOfThePath(t *testing.T) {
 		bearer[:len(bearer)-5] + "AAAAA", strings.ToLower(bearer), head + "." + body + "." + signature + ".", strings.Repeat("x.", 9000),
 	} {
 		a := b.send(t, b.server, request{method: "GET", path: "/v1/contacts", secret: bad}).want(t, 401, contact.CodeUnauthorized)
-		if !strings.HasPrefix(a.Header.Get("WWW-Authenticate"), "Bearer") {
-			t.Errorf("no challenge: %v", a.Header)
+		if got := a.Header.Get("WWW-Authenticate"); got != `Bearer realm="patchlane", error="invalid_token"` {
+			t.Errorf("challenge %q", got)
 		}
+	}
+	a := b.send(t, b.server, request{method: "GET", path: "/v1/contacts"}).want(t, 401, contact.CodeUnauthorized)
+	if got := a.Header.Get("WWW-Authenticate"); got != `Bearer realm="patchlane"` {
+		t.Errorf("challenge %q", got)
+	}
+	a = b.send(t, b.server, request{method: "PATCH", path: "/contacts/" + uuid.NewString(), body: "{}", secret: bearer + "x"}).want(t, 401, "")
+	if a.str("message") != "Unauthorized: missing account context" || a.at("error") != true {
+		t.Errorf("got %s", a.raw)
+	}
+}
+
+// TestTokensOfOthers believes another issuer, for Routera's clients.
+func TestTokensOfOthers(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	issuer, sign := newIssuer(t)
+	b.tokens = newTokens(t, token.Config{Issuers: []token.Issuer{issuer}})
+	b.server = b.newServerAlone(t)
+	send := func(method, path, body, bearer string) response {
+		return b.send(t, b.server, request{method: method, path: path, body: body, secret: bearer})
+	}
+	good := sign(jwt.MapClaims{"account": b.key.Account.String(), "scope": "contacts:read contacts:write"})
+	created := send("POST", "/contacts", `{"fields":{"first_name":"Ada","external_id":"x-1"}}`, good).want(t, 201, "")
+	id := created.str("id")
+	a := send("PATCH", "/contacts/"+id, `{"fields":{"last_name":"Byron"}}`, good).want(t, 200, "")
+	if a.str("last_name") != "Byron" || a.at("archived") != false {
+		t.Errorf("got %s", a.raw)
+	}
+	if actor := b.appended[0].Actor; actor == "" || actor == uuid.Nil.String() || actor != b.appended[1].Actor {
+		t.Errorf("actor %q", actor)
+	}
+	send("DELETE", "/contacts/"+id, "", good).want(t, 403, "")
+	other := sign(jwt.MapClaims{"account": uuid.NewString(), "scope": "contacts:read"})
+	send("GET", "/contacts/"+id, "", other).want(t, 404, "")
+	for _, path := range []string{"/contacts/" + id, "/v1/contacts/" + id, "/functions/v1/api/v1/contacts/" + id} {
+		a := send("PATCH", path, `{"fields":{"last_name":"Byron"}}`, sign(jwt.MapClaims{"scope": "contacts:write"})).want(t, 401, "")
+		if a.str("message") != "Unauthorized: missing account context" || a.at("error") != true {
+			t.Errorf("got %s", a.raw)
+		}
+	}
+}
+
+// newIssuer makes another issuer, and what signs its tokens.
+func newIssuer(t *testing.T) (issuer token.Issuer, sign func(jwt.MapClaims) string) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := fmt.Sprintf(`{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":%q}]}`, base64.RawURLEncoding.EncodeToString(public))
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(doc)) }))
+	t.Cleanup(site.Close)
+	issuer = token.Issuer{Name: "https://id.example.com", JWKS: site.URL, Audience: "crm", AccountClaim: "account", Dialect: "routera"}
+	return issuer, func(c jwt.MapClaims) string {
+		c["iss"], c["aud"], c["sub"], c["exp"] = issuer.Name, "crm", "client", time.Now().Add(time.Minute).Unix()
+		made := jwt.NewWithClaims(jwt.SigningMethodEdDSA, c)
+		made.Header["kid"] = "k"
+		raw, err := made.SignedString(private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
 	}
 }
 

@@ -148,7 +148,7 @@ func (k *keeper) stored(ctx context.Context) ([]contact.SigningKey, error) {
 	if err != nil || len(records) > 0 {
 		return records, err
 	}
-	first, err := generate(1)
+	first, err := NewSigningKey(1)
 	if err != nil {
 		return nil, err
 	}

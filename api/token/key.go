@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/MicahParks/jwkset"
 	"github.com/golang-jwt/jwt/v5"
@@ -137,8 +138,8 @@ func parseBlock(block *pem.Block) (*Key, error) {
 	return newKey(private.Public(), private)
 }
 
-// generate makes the signing key of a generation.
-func generate(generation int) (contact.SigningKey, error) {
+// NewSigningKey makes the signing key of a generation.
+func NewSigningKey(generation int) (contact.SigningKey, error) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return contact.SigningKey{}, fmt.Errorf("make signing key: %w", err)
@@ -151,6 +152,27 @@ func generate(generation int) (contact.SigningKey, error) {
 		return contact.SigningKey{}, fmt.Errorf("encode signing key: %w", err)
 	}
 	return k, nil
+}
+
+// SigningKeyID is the kid of a stored key.
+func SigningKeyID(r contact.SigningKey) (string, error) {
+	k, err := fromRecord(r)
+	if err != nil {
+		return "", err
+	}
+	return k.id, nil
+}
+
+// Spent returns the generation before which no token can be alive any more: the
+// key after it has signed alone for longer than a token lives. The newest comes
+// first.
+func Spent(keys []contact.SigningKey, now time.Time) int {
+	for _, k := range keys {
+		if now.Sub(k.CreatedAt) > keySettle+keyPoll+life+time.Minute {
+			return k.Generation
+		}
+	}
+	return 0
 }
 
 // fromRecord reads a stored key. A record of the mirror has no private half.

@@ -265,7 +265,7 @@ func TestReplicasShareTheStoredKeys(t *testing.T) {
 		verify(lost, first)
 
 		// A new key is known everywhere before it signs.
-		next, err := generate(2)
+		next, err := NewSigningKey(2)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -292,7 +292,7 @@ func TestReplicasShareTheStoredKeys(t *testing.T) {
 		verify(b, first)
 		// A key that was dropped is gone everywhere, and a key that is new and
 		// alone is asked for at once.
-		only, err := generate(3)
+		only, err := NewSigningKey(3)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -303,6 +303,29 @@ func TestReplicasShareTheStoredKeys(t *testing.T) {
 		<-time.After(keyPoll)
 		refused(t, a, "token of a dropped key", second)
 	})
+}
+
+func TestKeysAreDroppedWhenNoTokenIsLeft(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	aged := func(ages ...time.Duration) []contact.SigningKey {
+		keys := make([]contact.SigningKey, len(ages))
+		for i, age := range ages {
+			keys[i] = contact.SigningKey{Generation: len(ages) - i, CreatedAt: now.Add(-age)}
+		}
+		return keys
+	}
+	for want, keys := range map[int][]contact.SigningKey{
+		0: aged(time.Minute, 15*time.Minute), 1: aged(time.Minute, time.Hour), 2: aged(time.Minute, time.Hour, 2*time.Hour),
+		3: aged(time.Hour, time.Hour, time.Hour),
+	} {
+		if got := Spent(keys, now); got != want {
+			t.Errorf("%d, want %d", got, want)
+		}
+	}
+	if Spent(nil, now) != 0 {
+		t.Error("keys of nobody are spent")
+	}
 }
 
 func TestUnknownKidsCauseNoLoad(t *testing.T) {

@@ -17,10 +17,11 @@ import (
 
 // adminCmd is `patchlane admin`.
 type adminCmd struct {
-	Account accountCmd    `cmd:"" help:"Accounts: tenants with contacts and keys of their own."`
-	Key     keyCmd        `cmd:"" help:"API keys of an account."`
-	Lanes   lanesCmd      `cmd:"" help:"What waits in the lanes: depth, age of the oldest, owner."`
-	Writes  adminWriteCmd `cmd:"" help:"Writes that failed: list, retry, discard."`
+	Account    accountCmd    `cmd:"" help:"Accounts: tenants with contacts and keys of their own."`
+	Key        keyCmd        `cmd:"" help:"API keys of an account."`
+	SigningKey signingKeyCmd `cmd:"" help:"Keys that sign access tokens, when --jwt-keys names no files."`
+	Lanes      lanesCmd      `cmd:"" help:"What waits in the lanes: depth, age of the oldest, owner."`
+	Writes     adminWriteCmd `cmd:"" help:"Writes that failed: list, retry, discard."`
 }
 
 // Help is the long text of --help.

@@ -3,11 +3,16 @@ package main
 import (
 	"crypto/ed25519"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -101,6 +106,80 @@ func TestAccessTokenSettings(t *testing.T) {
 		}
 		if err != nil && strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%v repeats the key", err)
+		}
+	}
+}
+
+// TestAccessTokens exchanges a key at one API and uses the token at others,
+// through rotations and the key's end.
+func TestAccessTokens(t *testing.T) {
+	t.Parallel()
+	s, _ := newSite(t)
+	id := s.makeKey()
+	a, b := s.start("api").ready(), s.start("api").ready()
+	s.start("worker").ready()
+	exchange := func(n *node) string {
+		t.Helper()
+		res, err := s.http.PostForm(n.API+"/oauth2/token", url.Values{
+			"grant_type": {"client_credentials"}, "client_id": {id}, "client_secret": {s.key},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = res.Body.Close() }()
+		var answer struct {
+			AccessToken string `json:"access_token"`
+		}
+		if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || res.StatusCode != http.StatusOK {
+			t.Fatalf("%d: %v", res.StatusCode, err)
+		}
+		return answer.AccessToken
+	}
+	list := func(n *node, bearer string) int {
+		t.Helper()
+		c := demoClient{http: s.http, url: n.API, key: bearer}
+		r, err := c.do(t.Context(), http.MethodGet, "/v1/contacts", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Status
+	}
+	bearer := exchange(a)
+	if got := list(b, bearer); got != http.StatusOK {
+		t.Fatalf("another replica answered %d", got)
+	}
+	type signing struct{ Keys []struct{ KID string } }
+	var keys signing
+	s.command(&keys, "admin", "signing-key", "rotate")
+	if len(keys.Keys) != 2 || list(a, bearer) != http.StatusOK || list(b, exchange(b)) != http.StatusOK {
+		t.Fatalf("rotated to %+v", keys)
+	}
+	s.command(&keys, "admin", "signing-key", "rotate", "--revoke")
+	s.eventually(10*time.Second, "tokens of revoked keys are dead", func() error {
+		if x, y := list(a, bearer), list(b, bearer); x != http.StatusUnauthorized || y != http.StatusUnauthorized {
+			return fmt.Errorf("%d, %d", x, y)
+		}
+		return nil
+	})
+	var listed signing
+	s.command(&listed, "admin", "signing-key", "list")
+	if len(listed.Keys) != 1 || listed.Keys[0] != keys.Keys[0] {
+		t.Errorf("listed %+v after %+v", listed, keys)
+	}
+	bearer = exchange(b)
+	if got := list(a, bearer); got != http.StatusOK {
+		t.Fatalf("the token of the new key: %d", got)
+	}
+	s.command(&struct{}{}, "admin", "key", "revoke", "--id", id)
+	s.eventually(10*time.Second, "tokens of a revoked key are dead", func() error {
+		if x, y := list(a, bearer), list(b, bearer); x != http.StatusUnauthorized || y != http.StatusUnauthorized {
+			return fmt.Errorf("%d, %d", x, y)
+		}
+		return nil
+	})
+	for _, n := range []*node{a, b} {
+		if strings.Contains(n.log.String(), bearer) || strings.Contains(n.log.String(), s.key) {
+			t.Error("a credential is in the log")
 		}
 	}
 }
