@@ -25,7 +25,11 @@ import (
 	"patchlane/tasks/contact"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Pages are checked by their media type alone.
+	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.FileBodyDecoder)
+	goleak.VerifyTestMain(m)
+}
 
 const secret = "pl_0123456789abcdefghijklmnop"
 

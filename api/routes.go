@@ -69,6 +69,7 @@ func (s *Server) routes() []route {
 		{"GET", "/.well-known/jwks.json", root, open, s.tokenKeys},
 
 		{"GET", "/openapi.yaml", root, open, s.openapi},
+		{"GET", "/docs", root, open, s.docs},
 		{"GET", "/livez", root, open, s.livez},
 		{"GET", "/readyz", root, open, s.readyz},
 	}

@@ -200,6 +200,7 @@ type Server struct {
 	lexicon   *lexicon
 	polls     *poller
 	metrics   *metrics
+	page      docsPage
 	handler   http.Handler
 }
 
@@ -212,9 +213,14 @@ func New(o Options) (*Server, error) {
 		o.Now = time.Now
 	}
 	o.HrefBase = cmp.Or(o.HrefBase, callbellDashboard)
+	page, err := renderDocs(specification)
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
 		opt: o, answers: answers(), keys: newKeyring(&o),
 		existence: newExistence(&o), lexicon: newLexicon(&o), polls: newPoller(o.Ledger),
+		page: page,
 	}
 	s.metrics = newMetrics(o.Registerer, s.routes())
 	s.handler = exact(s.mux(), &endpoint{server: s})
