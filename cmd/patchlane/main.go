@@ -53,6 +53,8 @@ type cli struct {
 	Migrate migrateCmd `cmd:"" help:"Bring the schema of the database up to date."`
 	Admin   adminCmd   `cmd:"" help:"Accounts, keys, lanes and failed writes."`
 	Bench   benchCmd   `cmd:"" help:"Load an API and verify that nothing was lost, doubled or disordered."`
+
+	Simulate simulateCmd `cmd:"" help:"Post a provider's signed webhook to a running stack, for drills and demonstrations."`
 }
 
 // streams are the standard streams of the process.
