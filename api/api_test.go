@@ -42,12 +42,16 @@ type bench struct {
 	limits limiter
 	log    *syncBuffer
 	reg    *prometheus.Registry
+	hooks  *hookWorld
 }
 
 // setup makes a server, and a key with every scope.
 func setup(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{world: newWorld(), limits: freely{}, log: &syncBuffer{}, reg: prometheus.NewRegistry()}
+	b := &bench{
+		world:  newWorld(),
+		limits: freely{}, log: &syncBuffer{}, reg: prometheus.NewRegistry(), hooks: newHookWorld(),
+	}
 	b.key = b.addKey(secret, contact.Key{Account: uuid.New(), Scopes: contact.Scopes()})
 	b.tokens = newTokens(t, token.Config{})
 	b.server = b.newServer(t, b.reg)
@@ -62,7 +66,12 @@ func (b *bench) newServerAlone(t *testing.T) *Server {
 
 func (b *bench) newServer(t *testing.T, reg prometheus.Registerer) *Server {
 	t.Helper()
-	s, err := New(Options{
+	return newServerWith(t, b.options(reg))
+}
+
+// options are what a server in this world needs.
+func (b *bench) options(reg prometheus.Registerer) Options {
+	return Options{
 		Lanes:    contact.LaneCounts{Contact: 32, Address: 8},
 		Contacts: b, Ledger: b, Failed: b, Keys: keyTruth{b.world}, Mirror: keyCopy{b.world},
 		Settings: lawBook{b.world}, SettingsEditor: lawBook{b.world}, SettingsMirror: lawCopy{b.world},
@@ -73,7 +82,13 @@ func (b *bench) newServer(t *testing.T, reg prometheus.Registerer) *Server {
 		},
 		Logger:     slog.New(slog.NewJSONHandler(b.log, nil)),
 		Registerer: reg,
-	})
+		Optouts:    b.hooks.options(),
+	}
+}
+
+func newServerWith(t *testing.T, o Options) *Server {
+	t.Helper()
+	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -105,8 +105,11 @@ func bodyError(err error, limit int64) error {
 
 func tooLarge(limit int64) error {
 	message := "The body is larger than 1 MiB."
-	if limit == maxBatch {
+	switch limit {
+	case maxBatch:
 		message = "The body is larger than 5 MiB."
+	case maxClick:
+		message = "The body is larger than 16 KiB."
 	}
 	return &contact.Error{Code: contact.CodePayloadTooLarge, Message: message}
 }

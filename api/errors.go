@@ -44,6 +44,7 @@ func answers() map[contact.Code]answer {
 		contact.CodeConsentLocked:      {409, "Consent is locked", "Leave the consent members out; the account locks this opt-out.", 0},
 		contact.CodeLimitExceeded:      {409, "Limit exceeded", "Shorten the stored value first, by replacing it.", 0},
 		contact.CodeAlreadyRetried:     {409, "Already retried", "Follow retried_as of the write.", 0},
+		contact.CodeAlreadyDecided:     {409, "Already decided", "A review is judged once; change the suppression instead.", 0},
 		contact.CodeNotFailed:          {409, "Write has not failed", "Retry and discard are for failed writes alone.", 0},
 		contact.CodePreconditionFailed: {412, "Precondition failed", "Read the contact, then send If-Match with its version.", 0},
 		contact.CodePayloadTooLarge:    {413, "Payload too large", "Send a smaller body, or several.", 0},

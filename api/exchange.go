@@ -1,6 +1,7 @@
 package api
 
 import (
+	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -43,6 +44,9 @@ type exchange struct {
 	outcome string
 	// failure is the error that was answered, for the log.
 	failure error
+	// notes are further members of the request's line. They MUST NOT hold what a
+	// client or a provider sent.
+	notes []slog.Attr
 }
 
 // newExchange takes a request in and sets the headers of every answer.

@@ -43,6 +43,9 @@ func (s *Server) routes() []route {
 		// Whoever may write may also ask what became of a write.
 		follow = []contact.Scope{contact.ContactsRead, contact.ContactsWrite, contact.WritesAdmin}
 		open   []contact.Scope
+		// Doubtful opt-outs are judged by who may write contacts or looks after
+		// failed writes.
+		judge = []contact.Scope{contact.ContactsWrite, contact.WritesAdmin}
 	)
 	return []route{
 		{"GET", "/contacts", mounted, read, s.listContacts},
@@ -68,6 +71,25 @@ func (s *Server) routes() []route {
 		{"POST", "/oauth2/token", root, open, s.issueToken},
 		{"GET", "/.well-known/jwks.json", root, open, s.tokenKeys},
 
+		{"GET", "/webhooks/{id}", native, open, s.webhook},
+		{"POST", "/webhooks/{id}", native, open, s.webhook},
+		{"GET", "/webhook-endpoints", native, settle, s.listEndpoints},
+		{"POST", "/webhook-endpoints", native, settle, s.createEndpoint},
+		{"GET", "/webhook-endpoints/{id}", native, settle, s.getEndpoint},
+		{"PATCH", "/webhook-endpoints/{id}", native, settle, s.changeEndpoint},
+		{"DELETE", "/webhook-endpoints/{id}", native, settle, s.deleteEndpoint},
+		{"GET", "/suppressions", native, read, s.listSuppressions},
+		{"POST", "/suppressions", native, write, s.createSuppression},
+		{"DELETE", "/suppressions", native, write, s.deleteSuppression},
+		{"GET", "/optout-reviews", native, judge, s.listReviews},
+		{"GET", "/optout-reviews/{id}", native, judge, s.getReview},
+		{"POST", "/optout-reviews/{id}/accept", native, judge, s.acceptReview},
+		{"POST", "/optout-reviews/{id}/dismiss", native, judge, s.dismissReview},
+		{"GET", "/quarantined-events", native, admin, s.listQuarantine},
+		{"POST", "/unsubscribe-links", native, write, s.createLink},
+		{"GET", "/unsubscribe/{token}", native, open, s.showUnsubscribe},
+		{"POST", "/unsubscribe/{token}", native, open, s.unsubscribe},
+
 		{"GET", "/openapi.yaml", root, open, s.openapi},
 		{"GET", "/docs", root, open, s.docs},
 		{"GET", "/livez", root, open, s.livez},
@@ -77,7 +99,7 @@ func (s *Server) routes() []route {
 
 // label is the name of the route in logs and metrics.
 func (r *route) label() string {
-	if len(r.scopes) == 0 {
+	if !slices.Contains(r.mounts, "/v1") {
 		return r.pattern
 	}
 	return "/v1" + r.pattern

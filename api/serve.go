@@ -122,6 +122,7 @@ func (s *Server) log(ctx context.Context, x *exchange, took time.Duration) {
 	if trace := traceParent(x.Header); trace != "" {
 		attrs = append(attrs, slog.String("trace_id", trace[3:35]))
 	}
+	attrs = append(attrs, x.notes...)
 	level := slog.LevelInfo
 	if x.status >= http.StatusInternalServerError {
 		level = slog.LevelError

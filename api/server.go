@@ -152,6 +152,8 @@ type Options struct {
 	// HrefBase is what a vendor's dashboard links begin with: the id of the
 	// contact follows it. Empty: the links of Callbell's own dashboard.
 	HrefBase string
+	// Optouts are what webhooks, suppressions and unsubscribe links need.
+	Optouts Optouts
 
 	// Ready is asked by /readyz; it bounds its own time.
 	Ready      func(ctx context.Context) Readiness
@@ -170,6 +172,10 @@ func (o *Options) validate() error {
 			errs = append(errs, errors.New("api option "+name+" is missing"))
 		}
 	}
+	for _, name := range o.Optouts.missing() {
+		need(false, name)
+	}
+	need(o.Lanes.Address > 0 && o.Lanes.Address <= contact.MaxLanes, "Lanes.Address")
 	need(o.Lanes.Contact > 0 && o.Lanes.Contact <= contact.MaxLanes, "Lanes")
 	need(o.Contacts != nil, "Contacts")
 	need(o.Ledger != nil, "Ledger")
@@ -199,6 +205,7 @@ type Server struct {
 	existence *existence
 	lexicon   *lexicon
 	polls     *poller
+	optouts   *optouts
 	metrics   *metrics
 	page      docsPage
 	handler   http.Handler
@@ -222,6 +229,7 @@ func New(o Options) (*Server, error) {
 		existence: newExistence(&o), lexicon: newLexicon(&o), polls: newPoller(o.Ledger),
 		page: page,
 	}
+	s.optouts = newOptouts(&s.opt)
 	s.metrics = newMetrics(o.Registerer, s.routes())
 	s.handler = exact(s.mux(), &endpoint{server: s})
 	return s, nil
@@ -236,15 +244,16 @@ func (s *Server) Live() http.Handler { return s.handler }
 // Ready answers /readyz.
 func (s *Server) Ready() http.Handler { return s.handler }
 
-// Run keeps the keys, settings and keys of access tokens fresh until ctx ends: it
-// re-reads every five seconds what changed in the store, so that a revocation that
-// did not reach the mirror is in force everywhere within ten seconds. It returns
-// nil.
+// Run keeps keys, settings, endpoints and the keys of access tokens fresh until ctx
+// ends: it re-reads every five seconds what changed in the store, so that a
+// revocation that did not reach the mirror is in force everywhere within ten
+// seconds. It returns nil.
 func (s *Server) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	all.Go(func() { s.keys.run(ctx, s.now) })
 	all.Go(func() { s.lexicon.run(ctx, s.now) })
 	all.Go(func() { s.opt.Tokens.Run(ctx) })
+	all.Go(func() { s.optouts.directory.run(ctx, s.now) })
 	all.Wait()
 	return nil
 }
@@ -255,6 +264,7 @@ func (s *Server) Close() {
 	s.keys.hashes.StopAllGoroutines()
 	s.existence.known.StopAllGoroutines()
 	s.lexicon.copies.StopAllGoroutines()
+	s.optouts.directory.known.StopAllGoroutines()
 }
 
 func (s *Server) now() time.Time { return s.opt.Now() }

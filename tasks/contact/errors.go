@@ -39,6 +39,8 @@ const (
 	CodeNotYetApplied       Code = "not_yet_applied"
 	// CodeNotFailed refuses to retry or discard a write that did not fail.
 	CodeNotFailed Code = "not_failed"
+	// CodeAlreadyDecided refuses to judge a review the other way round.
+	CodeAlreadyDecided Code = "already_decided"
 	// CodeInternal is a bug of ours: a clean 500 without inner text.
 	CodeInternal Code = "internal_error"
 	// CodeUnreadable is the failure of a lane entry that no release can read.
