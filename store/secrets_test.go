@@ -15,7 +15,7 @@ func TestSecretsAreMadeOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range offers {
 		wg.Go(func() {
-			secret, err := b.store.Secret(t.Context(), "links", bytes.Repeat([]byte{byte(i + 1)}, 32))
+			secret, err := b.Store.Secret(t.Context(), "links", bytes.Repeat([]byte{byte(i + 1)}, 32))
 			if err != nil {
 				t.Error(err)
 			}
@@ -28,7 +28,7 @@ func TestSecretsAreMadeOnce(t *testing.T) {
 			t.Fatalf("%x and %x", secret, got[0])
 		}
 	}
-	other, err := b.store.Secret(t.Context(), "others", bytes.Repeat([]byte{99}, 32))
+	other, err := b.Store.Secret(t.Context(), "others", bytes.Repeat([]byte{99}, 32))
 	if err != nil || bytes.Equal(other, got[0]) {
 		t.Errorf("another name has %x, %v", other, err)
 	}

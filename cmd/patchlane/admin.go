@@ -22,6 +22,8 @@ type adminCmd struct {
 	SigningKey signingKeyCmd `cmd:"" help:"Keys that sign access tokens, when --jwt-keys names no files."`
 	Lanes      lanesCmd      `cmd:"" help:"What waits in the lanes: depth, age of the oldest, owner."`
 	Writes     adminWriteCmd `cmd:"" help:"Writes that failed: list, retry, discard."`
+	Endpoint   endpointCmd   `cmd:"" help:"Webhook endpoints of an account."`
+	Events     eventsCmd     `cmd:"" help:"Events of providers that could not be read."`
 }
 
 // Help is the long text of --help.

@@ -55,6 +55,8 @@ type listenConfig struct {
 	// CallbellHref begins the links that Callbell's clients show to people.
 	CallbellHref string `name:"callbell-href-base" env:"PATCHLANE_CALLBELL_HREF_BASE" group:"api" default:"https://dash.callbell.eu/contacts" help:"What the href of a contact begins with for Callbell's clients; its uuid follows."`
 	jwtConfig
+	optoutConfig
+
 	StopDelay time.Duration `name:"stop-delay" env:"PATCHLANE_STOP_DELAY" group:"api" default:"0s" help:"Time after a stop signal during which the API still serves with readiness 503, so that a load balancer can look away first."`
 }
 
@@ -93,7 +95,7 @@ func (e *configError) Unwrap() error { return e.err }
 
 // Validate reports every problem of the configuration at once.
 func (c *config) Validate() error {
-	problems := []error{c.check(), c.validateLanes(), c.validateAddresses(), c.checkJWT()}
+	problems := []error{c.check(), c.validateLanes(), c.validateAddresses(), c.checkJWT(), c.checkLinkKey()}
 	for _, n := range []struct {
 		flag  string
 		value int
@@ -253,6 +255,7 @@ func (c *config) LogValue() slog.Value {
 	if c.Listen != "" {
 		attrs = append(attrs, slog.String("listen", c.Listen), slog.String("public_url", c.PublicURL),
 			slog.String("callbell_href_base", c.CallbellHref), slog.String("stop_delay", c.StopDelay.String()),
+			slog.String("sns_cert_dir", c.SNSCertDir), slog.Bool("link_key_given", c.LinkKey != ""),
 			slog.Any("jwt_keys", c.JWTKeys), slog.Any("jwt_issuers", c.issuerNames()))
 	}
 	if c.Worker {

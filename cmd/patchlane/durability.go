@@ -140,6 +140,7 @@ type guard struct {
 	next  interface {
 		Append(ctx context.Context, w *contact.Write) (contact.Receipt, error)
 		AppendAll(ctx context.Context, writes []*contact.Write) ([]contact.Receipt, []error)
+		AppendEvents(ctx context.Context, events []*contact.Event) ([]contact.Receipt, []error)
 	}
 }
 
@@ -163,6 +164,18 @@ func (g guard) AppendAll(ctx context.Context, writes []*contact.Write) ([]contac
 		errs[i] = notKept()
 	}
 	return make([]contact.Receipt, len(writes)), errs
+}
+
+// AppendEvents is Append for what is about an address.
+func (g guard) AppendEvents(ctx context.Context, events []*contact.Event) ([]contact.Receipt, []error) {
+	if g.queue.usable() {
+		return g.next.AppendEvents(ctx, events)
+	}
+	errs := make([]error, len(events))
+	for i := range errs {
+		errs[i] = notKept()
+	}
+	return make([]contact.Receipt, len(events)), errs
 }
 
 // notKept refuses a write that would not be kept.

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"patchlane/api"
+	"patchlane/api/signature"
 	"patchlane/store"
 	"patchlane/tasks"
 	"patchlane/tasks/contact"
@@ -169,11 +170,14 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 		if err != nil {
 			return err
 		}
+		sns := signature.NewSNSClient()
+		stop.add("sns client", func(context.Context) error { sns.CloseIdleConnections(); return nil })
+		kept := guard{durability, appender}
 		server, err := api.New(api.Options{
 			Lanes: counts, Contacts: db, Ledger: db, Failed: db, Keys: db, Mirror: copies,
 			Settings: db, SettingsEditor: db, SettingsMirror: copies,
-			Tokens:   accessTokens,
-			Appender: guard{durability, appender}, Lane: lanes, Replies: replies, Limits: limits,
+			Tokens: accessTokens, Optouts: cfg.optouts(db, copies, kept, sns, logger),
+			Appender: kept, Lane: lanes, Replies: replies, Limits: limits,
 			HrefBase: cfg.CallbellHref, Ready: front.health.ready, Logger: logger, Registerer: reg,
 		})
 		if err != nil {
