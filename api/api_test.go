@@ -52,6 +52,13 @@ func setup(t *testing.T) *bench {
 		world:  newWorld(),
 		limits: freely{}, log: &syncBuffer{}, reg: prometheus.NewRegistry(), hooks: newHookWorld(),
 	}
+	b.hooks.reply = func(e *contact.Event) {
+		b.set(func() {
+			if ch := b.waiters[e.ID]; ch != nil && !b.mute {
+				ch <- contact.Outcome{WriteID: e.ID, Kind: contact.KindConsent, State: contact.Applied}
+			}
+		})
+	}
 	b.key = b.addKey(secret, contact.Key{Account: uuid.New(), Scopes: contact.Scopes()})
 	b.tokens = newTokens(t, token.Config{})
 	b.server = b.newServer(t, b.reg)

@@ -61,24 +61,10 @@ func (s *Server) endpointURL(x *exchange, id uuid.UUID) string {
 }
 
 // CheckEndpoint returns every reason why an endpoint could never verify a
-// request.
+// request, or may not be kept.
 func CheckEndpoint(e *contact.Endpoint) []contact.FieldError {
 	ep := signedEndpoint(e, "")
-	var problems []contact.FieldError
-	if err := ep.Validate(); err != nil {
-		for text := range strings.SplitSeq(err.Error(), "\n") {
-			field := "secrets"
-			switch {
-			case strings.HasPrefix(text, "provider"):
-				field = "provider"
-			case strings.HasPrefix(text, "topic_arn"):
-				field = "topic_arn"
-			}
-			problems = append(problems, contact.FieldError{
-				Field: field, Code: contact.ProblemInvalidFormat, Message: sentence(text),
-			})
-		}
-	}
+	problems := unverifiable(&ep)
 	bad := func(field, message string) {
 		problems = append(problems, contact.FieldError{Field: field, Code: contact.ProblemInvalidFormat, Message: message})
 	}
@@ -93,13 +79,41 @@ func CheckEndpoint(e *contact.Endpoint) []contact.FieldError {
 	if e.TopicARN != "" && e.Provider != string(signature.SES) {
 		bad("topic_arn", "Only an endpoint for ses has a topic.")
 	}
-	for field, words := range map[string][]string{"stop_words": ep.StopWords, "start_words": ep.StartWords} {
-		noWord := func(w string) bool { return strings.TrimSpace(w) == "" || len(w) > maxWordBytes }
-		if len(words) > maxWords || slices.ContainsFunc(words, noWord) {
-			bad(field, "Send at most 50 words, each of 1 to 40 bytes.")
-		}
+	if !fewWords(ep.StopWords) {
+		bad("stop_words", "Send at most 50 words, each of 1 to 40 bytes.")
+	}
+	if !fewWords(ep.StartWords) {
+		bad("start_words", "Send at most 50 words, each of 1 to 40 bytes.")
 	}
 	return problems
+}
+
+// unverifiable names the member that each problem of package signature is about.
+func unverifiable(ep *signature.Endpoint) []contact.FieldError {
+	err := ep.Validate()
+	if err == nil {
+		return nil
+	}
+	var problems []contact.FieldError
+	for text := range strings.SplitSeq(err.Error(), "\n") {
+		field := "secrets"
+		switch {
+		case strings.HasPrefix(text, "provider"):
+			field = "provider"
+		case strings.HasPrefix(text, "topic_arn"):
+			field = "topic_arn"
+		}
+		problems = append(problems, contact.FieldError{
+			Field: field, Code: contact.ProblemInvalidFormat, Message: sentence(text),
+		})
+	}
+	return problems
+}
+
+// fewWords bounds the keywords of an account.
+func fewWords(words []string) bool {
+	noWord := func(w string) bool { return strings.TrimSpace(w) == "" || len(w) > maxWordBytes }
+	return len(words) <= maxWords && !slices.ContainsFunc(words, noWord)
 }
 
 // sentence makes the text of an inner check presentable.

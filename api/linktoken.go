@@ -48,7 +48,7 @@ func (l *link) encode() []byte {
 	b = append(b, linkVersion)
 	b = append(b, l.account[:]...)
 	b = append(b, l.contact[:]...)
-	b = append(b, byte(l.channel), byte(len(l.list)))
+	b = append(b, byte(l.channel), byte(len(l.list))) //nolint:gosec // at most maxList
 	b = append(b, l.list...)
 	return append(b, l.address...)
 }

@@ -45,7 +45,7 @@ func (s *Server) getReview(ctx context.Context, x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return showReview(x, http.StatusOK, &r)
+	return showReview(x, &r)
 }
 
 // acceptReview makes a report the opt-out that it may be. Accepting what is
@@ -60,7 +60,7 @@ func (s *Server) acceptReview(ctx context.Context, x *exchange) error {
 	}
 	switch r.State {
 	case contact.ReviewAccepted:
-		return showReview(x, http.StatusOK, &r)
+		return showReview(x, &r)
 	case contact.ReviewDismissed:
 		return decided("dismissed")
 	case contact.ReviewPending:
@@ -76,7 +76,7 @@ func (s *Server) acceptReview(ctx context.Context, x *exchange) error {
 	if r, err = s.review(ctx, x); err != nil {
 		return err
 	}
-	return showReview(x, http.StatusOK, &r)
+	return showReview(x, &r)
 }
 
 // dismissReview decides that a report is no opt-out.
@@ -97,7 +97,7 @@ func (s *Server) dismissReview(ctx context.Context, x *exchange) error {
 	if r.State == contact.ReviewAccepted {
 		return decided("accepted")
 	}
-	return showReview(x, http.StatusOK, &r)
+	return showReview(x, &r)
 }
 
 // decided refuses to judge a report the other way round.
@@ -118,11 +118,11 @@ func (s *Server) review(ctx context.Context, x *exchange) (contact.OptOutReview,
 }
 
 // showReview answers one review.
-func showReview(x *exchange, status int, r *contact.OptOutReview) error {
+func showReview(x *exchange, r *contact.OptOutReview) error {
 	body, err := dialect.EncodeReview(r)
 	if err != nil {
 		return err
 	}
-	x.reply(status, body)
+	x.reply(http.StatusOK, body)
 	return nil
 }

@@ -43,6 +43,15 @@ func TestSuppressionsGoThroughTheirLane(t *testing.T) {
 	}
 }
 
+// TestLostRepliesOfEvents: the store is asked when nobody replies.
+func TestLostRepliesOfEvents(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.set(func() { b.mute = true })
+	b.do(t, "POST", "/v1/suppressions", `{"channel":"email","address":"jane@example.com"}`).want(t, 201, "")
+	b.do(t, "DELETE", "/v1/suppressions?channel=email&address=jane@example.com", "").want(t, 204, "")
+}
+
 // TestNumbersOfTwoSpellings are suppressed under both.
 func TestNumbersOfTwoSpellings(t *testing.T) {
 	t.Parallel()
@@ -88,7 +97,7 @@ func TestSuppressionProblems(t *testing.T) {
 	}
 	b.do(t, "DELETE", "/v1/suppressions", "").want(t, 400, contact.CodeValidationFailed)
 	b.do(t, "DELETE", "/v1/suppressions?channel=sms&address=abc", "").want(t, 400, contact.CodeValidationFailed)
-	b.do(t, "GET", "/v1/suppressions?channel=fax&adress=1", "").want(t, 400, contact.CodeValidationFailed)
+	b.do(t, "GET", "/v1/suppressions?channel=fax&colour=red", "").want(t, 400, contact.CodeValidationFailed)
 	// A number that looks invalid is kept: not to keep an opt-out is worse.
 	b.do(t, "POST", "/v1/suppressions", `{"channel":"sms","address":"+999123456789"}`).want(t, 201, "")
 }

@@ -55,19 +55,29 @@ func (s *Server) linkFor(
 	ctx context.Context, x *exchange, body *dialect.LinkBody, problems []contact.FieldError,
 ) (link, error) {
 	l := link{account: x.account(), channel: contact.EmailChannel}
-	bad := func(field, code, message string) {
-		problems = append(problems, contact.FieldError{Field: field, Code: code, Message: message})
-	}
 	if body.Channel != nil {
-		channel, known := contact.ParseChannel(*body.Channel)
-		if l.channel = channel; !known {
-			bad("channel", contact.ProblemInvalidFormat, "The channel must be email or sms.")
-		}
+		l.channel, problems = channelIn(problems, *body.Channel)
 	}
 	if body.List != nil {
 		if l.list = *body.List; len(l.list) > maxList || !printable(l.list) {
-			bad("list", contact.ProblemInvalidFormat, "The list must be a name of at most 100 printable bytes.")
+			problems = append(problems, contact.FieldError{
+				Field: "list", Code: contact.ProblemInvalidFormat, Message: "The list must be a name of at most 100 printable bytes.",
+			})
 		}
+	}
+	if problems = l.meant(body, problems); len(problems) > 0 {
+		return link{}, invalid(problems)
+	}
+	if l.contact == uuid.Nil {
+		return l, nil
+	}
+	return s.addressed(ctx, x, l)
+}
+
+// meant reads for whom a link is: a contact, or an address.
+func (l *link) meant(body *dialect.LinkBody, problems []contact.FieldError) []contact.FieldError {
+	bad := func(field, code, message string) {
+		problems = append(problems, contact.FieldError{Field: field, Code: code, Message: message})
 	}
 	switch {
 	case body.ContactID != nil && body.Address != nil:
@@ -87,13 +97,7 @@ func (s *Server) linkFor(
 	case len(problems) == 0:
 		bad("contact_id", contact.ProblemRequired, "Say for whom: contact_id, or address.")
 	}
-	if len(problems) > 0 {
-		return link{}, invalid(problems)
-	}
-	if l.contact == uuid.Nil {
-		return l, nil
-	}
-	return s.addressed(ctx, x, l)
+	return problems
 }
 
 // addressed adds to a link the address that the contact has now. Archived

@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"io"
 	"mime/multipart"
@@ -208,11 +207,12 @@ func TestThePage(t *testing.T) {
 	if len(b.hooks.taken()) != 0 {
 		t.Fatal("showing the page kept an event")
 	}
-	r, err := client.PostForm(page.url, values)
+	post, err := http.NewRequestWithContext(t.Context(), http.MethodPost, page.url, strings.NewReader(values.Encode()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	done := parse(t, page.url, r)
+	post.Header.Set("Content-Type", formType)
+	done := fetch(t, client, post)
 	checkPage(t, done)
 	if len(b.hooks.taken()) != 1 || len(elements(done.doc, "form")) != 0 {
 		t.Errorf("kept %d events", len(b.hooks.taken()))
@@ -230,29 +230,30 @@ type shownPage struct {
 
 func get(t *testing.T, client *http.Client, u string) shownPage {
 	t.Helper()
-	req, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), http.MethodGet, u, nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, u, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return parse(t, u, r)
+	return fetch(t, client, r)
 }
 
-func parse(t *testing.T, u string, r *http.Response) shownPage {
+// fetch sends a request and reads the page that answers it.
+func fetch(t *testing.T, client *http.Client, q *http.Request) shownPage {
 	t.Helper()
+	r, err := client.Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer func() { _ = r.Body.Close() }()
 	raw, err := io.ReadAll(r.Body)
-	if err != nil || r.StatusCode != 200 {
+	if err != nil || r.StatusCode != http.StatusOK {
 		t.Fatalf("%d, %v", r.StatusCode, err)
 	}
 	doc, err := html.Parse(bytes.NewReader(raw))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return shownPage{u, doc, r.Header, string(raw)}
+	return shownPage{q.URL.String(), doc, r.Header, string(raw)}
 }
 
 // checkPage checks what every page of ours has to be.

@@ -457,8 +457,8 @@ func TestBatchesAreSplit(t *testing.T) {
 	t.Parallel()
 	h := setupHooks(t)
 	id := h.endpoint(t, signature.SparkPost)
-	var list []string
 	const n = 2500
+	list := make([]string, 0, n+2)
 	for i := range n {
 		list = append(list, fmt.Sprintf(`{"msys":{"message_event":{"type":"bounce","event_id":"%d","rcpt_to":"p%d@example.com","timestamp":"1795140001","bounce_class":"10"}}}`, i, i))
 	}
@@ -551,7 +551,7 @@ func TestFloodsOfOneEndpoint(t *testing.T) {
 	t.Parallel()
 	i := newIntakes()
 	flooded, other := uuid.New(), uuid.New()
-	var leaves []func()
+	leaves := make([]func(), 0, intakeSlots)
 	for range intakeSlots {
 		leave, ok := i.enter(t.Context(), flooded, 10)
 		if !ok {
@@ -590,7 +590,7 @@ func TestFloodsOfOneEndpoint(t *testing.T) {
 func TestMemoryOfBodiesIsBounded(t *testing.T) {
 	t.Parallel()
 	i := newIntakes()
-	var leaves []func()
+	leaves := make([]func(), 0, intakeBytes/signature.MaxBody)
 	for range intakeBytes / signature.MaxBody {
 		leave, ok := i.enter(t.Context(), uuid.New(), signature.MaxBody)
 		if !ok {

@@ -25,7 +25,6 @@ type hookWorld struct {
 
 	paused                         bool
 	appendErr, storeErr, mirrorErr error
-	refuseFrom                     int // appends of this many events and more fail; 0: none
 	calls                          int
 	events                         []contact.Event
 	known                          map[contact.EventKey]bool
@@ -42,6 +41,7 @@ type hookWorld struct {
 	keyErr                         error
 	publicURL                      string
 	verifier                       *signature.Verifier
+	reply                          func(*contact.Event)
 	fills                          int
 }
 
@@ -106,6 +106,9 @@ func (w *hookWorld) AppendEvents(_ context.Context, events []*contact.Event) ([]
 		receipts[i] = contact.Receipt{WriteID: e.ID, AcceptedAt: e.AcceptedAt}
 		if !w.paused {
 			w.hear(e)
+			if w.reply != nil && e.ReplyTo != "" {
+				w.reply(e)
+			}
 		}
 	}
 	return receipts, errs

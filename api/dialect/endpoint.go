@@ -1,8 +1,6 @@
 package dialect
 
 import (
-	"slices"
-
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 
@@ -26,32 +24,19 @@ func DecodeEndpoint(body []byte, isChange bool) (EndpointBody, []contact.FieldEr
 	var e EndpointBody
 	var p problems
 	var single *string
+	var named bool
 	err := readObject(body, &p, func(name string, v jsontext.Value) {
 		switch name {
 		case "provider":
-			if isChange {
+			if named = true; isChange {
 				p.add(name, contact.ProblemUnknown, "The provider of an endpoint cannot be changed; make another endpoint.")
 				return
 			}
 			e.Provider = p.optional(name, v)
 		case "secret":
 			single = p.optional(name, v)
-		case "secrets":
-			e.Secrets = p.texts(name, v)
-		case "basic_auth":
-			e.BasicAuth = p.texts(name, v)
-		case "topic_arn":
-			e.TopicARN = p.optional(name, v)
-		case "stop_words":
-			e.StopWords = p.texts(name, v)
-		case "start_words":
-			e.StartWords = p.texts(name, v)
-		case "review_ambiguous":
-			e.ReviewAmbiguous = p.flag(name, v)
-		case "ignore_mentions":
-			e.IgnoreMentions = p.flag(name, v)
 		default:
-			p.add(name, contact.ProblemUnknown, "There is no such member of an endpoint.")
+			e.member(&p, name, v)
 		}
 	})
 	if err != nil {
@@ -63,10 +48,32 @@ func DecodeEndpoint(body []byte, isChange bool) (EndpointBody, []contact.FieldEr
 	case single != nil:
 		e.Secrets = []string{*single}
 	}
-	if !isChange && e.Provider == nil && !slices.ContainsFunc(p, func(f contact.FieldError) bool { return f.Field == "provider" }) {
+	if !isChange && !named {
 		p.add("provider", contact.ProblemRequired, "Say which provider calls the endpoint.")
 	}
 	return e, p, nil
+}
+
+// member reads what an endpoint and a change of one have in common.
+func (e *EndpointBody) member(p *problems, name string, v jsontext.Value) {
+	switch name {
+	case "secrets":
+		e.Secrets = p.texts(name, v)
+	case "basic_auth":
+		e.BasicAuth = p.texts(name, v)
+	case "topic_arn":
+		e.TopicARN = p.optional(name, v)
+	case "stop_words":
+		e.StopWords = p.texts(name, v)
+	case "start_words":
+		e.StartWords = p.texts(name, v)
+	case "review_ambiguous":
+		e.ReviewAmbiguous = p.flag(name, v)
+	case "ignore_mentions":
+		e.IgnoreMentions = p.flag(name, v)
+	default:
+		p.add(name, contact.ProblemUnknown, "There is no such member of an endpoint.")
+	}
 }
 
 // optional reads a string; nil is what has a problem.

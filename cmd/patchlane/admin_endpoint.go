@@ -36,8 +36,9 @@ func (c *endpointCreateCmd) endpoint(now time.Time) (contact.Endpoint, error) {
 		ID: uuid.Must(uuid.NewV7()), Account: c.Account, Provider: c.Provider, Secrets: c.Secret,
 		TopicARN: c.TopicARN, Settings: []byte("{}"), CreatedAt: now,
 	}
-	var problems []error
-	for _, p := range api.CheckEndpoint(&e) {
+	found := api.CheckEndpoint(&e)
+	problems := make([]error, 0, len(found))
+	for _, p := range found {
 		flag := map[string]string{"secrets": "--secret", "provider": "--provider", "topic_arn": "--topic-arn"}[p.Field]
 		problems = append(problems, fmt.Errorf("%s: %s", flag, p.Message))
 	}

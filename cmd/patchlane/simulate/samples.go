@@ -141,7 +141,8 @@ func textObject(p signature.Provider, f facts) (sample, bool) {
 
 // standard is an event of our generic endpoint.
 func standard(f facts) (sample, bool) {
-	kind, data := "", object{}
+	var kind string
+	var data object
 	switch f.event {
 	case Stop:
 		kind, data = "contact.sms.opted_out", object{"phone": f.address, "reason": "keyword_stop", "source": "simulate"}
