@@ -6,24 +6,25 @@ import (
 	"patchlane/tasks/contact"
 )
 
-// The stored forms of a clock: the opt-outs by cause and the opt-in; and, only
-// where they say more, what the recipient said, took back, and when the address
-// was given. A row written by a release that knew a single, never used, opt-in
-// of the recipient has one number between the two.
+// The stored forms of a clock, told apart by their lengths: when the address was
+// given, of a channel that nobody spoke of; the opt-outs by cause, the opt-in
+// and that time; or all of it, where the recipient's own opt-ins say more.
 const (
-	shortClock = int(contact.NumCauses) + 1
-	longClock  = shortClock + 2*int(contact.NumCauses) + 1
+	idleClock  = 1
+	shortClock = int(contact.NumCauses) + 2
+	longClock  = shortClock + 2*int(contact.NumCauses)
 )
 
 // clockText is the stored form of a clock, as an array literal: a list within
 // a row travels as text, since unnest would flatten it.
 func clockText(c contact.Consent) string {
-	numbers := append(make([]int64, 0, longClock), c.Out[:]...)
-	numbers = append(numbers, c.In)
-	plain := contact.Consent{Out: c.Out, In: c.In, Said: c.Out}
-	if c != plain {
+	numbers := make([]int64, 0, longClock)
+	if c != (contact.Consent{Given: c.Given}) {
+		numbers = append(append(numbers, c.Out[:]...), c.In)
+	}
+	numbers = append(numbers, c.Given)
+	if c != (contact.Consent{Out: c.Out, In: c.In, Said: c.Out, Given: c.Given}) {
 		numbers = append(append(numbers, c.Said[:]...), c.Back[:]...)
-		numbers = append(numbers, c.Given)
 	}
 	text := []byte{'{'}
 	for i, n := range numbers {
@@ -38,16 +39,15 @@ func clockText(c contact.Consent) string {
 // clockOf reads a stored clock; nothing is the clock that never moved.
 func clockOf(numbers []int64) contact.Consent {
 	var c contact.Consent
-	if len(numbers) < shortClock {
-		return c
-	}
-	rest := numbers[copy(c.Out[:], numbers):]
-	c.In, c.Said = rest[0], c.Out
-	if len(numbers) == longClock {
-		rest = rest[1:]
-		rest = rest[copy(c.Said[:], rest):]
-		rest = rest[copy(c.Back[:], rest):]
-		c.Given = rest[0]
+	switch len(numbers) {
+	case idleClock:
+		c.Given = numbers[0]
+	case shortClock, longClock:
+		rest := numbers[copy(c.Out[:], numbers):]
+		c.In, c.Given, c.Said = rest[0], rest[1], c.Out
+		if rest = rest[2:]; len(rest) > 0 {
+			copy(c.Back[:], rest[copy(c.Said[:], rest):])
+		}
 	}
 	return c
 }

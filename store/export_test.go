@@ -35,3 +35,37 @@ func (s *Store) stepsUntilWrite(
 	}
 	return tx.write(ctx, b)
 }
+
+// HearOnly is the first transaction of a batch of events, and then the death of
+// the process.
+func HearOnly(ctx context.Context, s *Store, lane contact.Lane, entries []contact.Entry) error {
+	_, err := s.Optouts().hear(ctx, lane, entries)
+	return err
+}
+
+// ApplyAndDie is an Apply whose process dies right after the commit.
+func ApplyAndDie(ctx context.Context, s *Store, lane contact.Lane, entries []contact.Entry) error {
+	b := s.newBatch(lane, entries)
+	tx, err := s.beginLane(ctx, lane, false)
+	if err != nil {
+		return err
+	}
+	defer tx.rollback(ctx)
+	if err := tx.lockAndRead(ctx, b); err != nil {
+		return err
+	}
+	if err := s.recheckFirst(ctx, tx, b); err != nil {
+		return err
+	}
+	b.dropKnown()
+	if err := b.fold(); err != nil {
+		return err
+	}
+	if err := tx.write(ctx, b); err != nil {
+		return err
+	}
+	return tx.commit(ctx)
+}
+
+// Rechecked is what a step says that only made the look which was owed.
+var Rechecked = errRechecked.Error()

@@ -66,8 +66,8 @@ type Consent struct {
 	// that was said strictly before.
 	Said [NumCauses]int64
 	Back [NumCauses]int64
-	// Given is when the contact got its address, if it had opted in by then: an
-	// older opt-out of that address is news to this contact.
+	// Given is when the contact got its address: an older opt-out of that address
+	// is as new to the contact as the address.
 	Given int64
 }
 
@@ -134,9 +134,6 @@ func (c Consent) Readdress(at int64) Consent {
 		}
 	}
 	c.Given = 0
-	if c.In != 0 {
-		c.Given = at
-	}
 	return c
 }
 

@@ -86,6 +86,7 @@ func (a *attempt) inherit(given *Given, clock *Consent) bool {
 		return false
 	}
 	given.At = max(given.At, clock.In)
+	clock.Given = given.At
 	s, suppressed := a.Suppressed[given.Address]
 	if !suppressed {
 		return false
