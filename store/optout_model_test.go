@@ -22,7 +22,6 @@ type modelContact struct {
 	out      map[contact.Cause]time.Time
 	in       time.Time
 	back     map[contact.Cause]time.Time
-	archived bool
 	left     []modelLeft
 }
 
@@ -53,7 +52,7 @@ func (c *modelContact) optedOut() bool {
 }
 
 func allCauses() []contact.Cause {
-	var list []contact.Cause
+	list := make([]contact.Cause, 0, contact.NumCauses)
 	for k := range contact.NumCauses {
 		list = append(list, k)
 	}
@@ -141,6 +140,7 @@ func (m *model) event(e *contact.Event) {
 			delete(n.said, k)
 			m.undo(e, k)
 		}
+	default: // nothing else is generated
 	}
 }
 
