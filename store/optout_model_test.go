@@ -18,11 +18,11 @@ import (
 // in the order of acceptance: why it is opted out, and since when it wanted
 // what.
 type modelContact struct {
-	number   string
-	out      map[contact.Cause]time.Time
-	in       time.Time
-	back     map[contact.Cause]time.Time
-	left     []modelLeft
+	number string
+	out    map[contact.Cause]time.Time
+	in     time.Time
+	back   map[contact.Cause]time.Time
+	left   []modelLeft
 }
 
 type modelLeft struct {

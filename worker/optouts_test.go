@@ -87,7 +87,7 @@ func TestStopOvertakesABacklog(t *testing.T) {
 		})
 	}
 	elapse(t.Context(), 500*time.Millisecond)
-	var took []time.Duration
+	took := make([]time.Duration, 0, people)
 	for i := range people {
 		e := f.stop(t, numbers[i])
 		if _, errs := f.appender.AppendEvents(t.Context(), []*contact.Event{e}); errs[0] != nil {

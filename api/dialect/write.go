@@ -62,18 +62,20 @@ func EncodeWrites(views []WriteView, limit int, next string) ([]byte, error) {
 
 // logRow is one row of the change log.
 type logRow struct {
-	ID         string         `json:"id"`
-	ContactID  uuid.UUID      `json:"contact_id"`
-	Field      string         `json:"field"`
-	Op         contact.Op     `json:"op"`
-	Old        jsontext.Value `json:"old_value"`
-	New        jsontext.Value `json:"new_value"`
-	WriteID    uuid.UUID      `json:"write_id"`
-	Version    int64          `json:"version"`
-	Actor      *string        `json:"actor"`
-	Source     string         `json:"source"`
-	AcceptedAt string         `json:"accepted_at"`
-	ChangedAt  string         `json:"changed_at"`
+	ID        string         `json:"id"`
+	ContactID uuid.UUID      `json:"contact_id"`
+	Field     string         `json:"field"`
+	Op        contact.Op     `json:"op"`
+	Old       jsontext.Value `json:"old_value"`
+	New       jsontext.Value `json:"new_value"`
+	WriteID   uuid.UUID      `json:"write_id"`
+	Version   int64          `json:"version"`
+	Actor     *string        `json:"actor"`
+	Source    string         `json:"source"`
+	// SourceEvent is the provider's event, or the like, behind a change of consent.
+	SourceEvent *string `json:"source_event"`
+	AcceptedAt  string  `json:"accepted_at"`
+	ChangedAt   string  `json:"changed_at"`
 }
 
 func logRows(page *contact.LogPage) []logRow {
@@ -89,6 +91,9 @@ func logRows(page *contact.LogPage) []logRow {
 		}
 		if r.Actor != "" {
 			rows[i].Actor = &r.Actor
+		}
+		if r.SourceEvent != "" {
+			rows[i].SourceEvent = &r.SourceEvent
 		}
 	}
 	return rows

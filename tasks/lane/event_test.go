@@ -32,7 +32,7 @@ func TestEventsGoToAddressLanes(t *testing.T) {
 	b := setup(t, func(c *lane.Config) { c.Counts.Address = lanes })
 	a := b.appender(t)
 	account := uuid.New()
-	var events []*contact.Event
+	events := make([]*contact.Event, 0, 40)
 	for i := range 40 {
 		events = append(events, event(t, account, i%10, lanes))
 	}
