@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"patchlane/api/token"
 	"patchlane/tasks/contact"
 	"patchlane/tasks/lane"
 	"patchlane/tasks/lane/lanetest"
@@ -114,6 +115,7 @@ func benchServers(b *testing.B) (handlers [2]http.Handler, w *world, limits *lim
 			Lanes:    contact.LaneCounts{Contact: 32, Address: 8},
 			Contacts: w, Ledger: w, Failed: w, Keys: keyTruth{w}, Mirror: keyCopy{w},
 			Settings: lawBook{w}, SettingsEditor: lawBook{w}, SettingsMirror: lawCopy{w},
+			Tokens:   newTokens(b, token.Config{}),
 			Appender: appender, Lane: lanes, Replies: w, Limits: l,
 			Ready:      func(context.Context) Readiness { return Readiness{} },
 			Logger:     slog.New(slog.NewJSONHandler(&syncBuffer{}, nil)),

@@ -53,15 +53,15 @@ func (s *keyShelf) PutSigningKeys(_ context.Context, keys []contact.SigningKey) 
 }
 
 // newTokens makes a token service with a signing key of its own.
-func newTokens(t *testing.T, c token.Config) *token.Service {
-	t.Helper()
+func newTokens(tb testing.TB, c token.Config) *token.Service {
+	tb.Helper()
 	c.Name, c.Logger = "patchlane", slog.New(slog.DiscardHandler)
 	if c.Store == nil {
 		c.Store, c.Mirror = &keyShelf{}, &keyShelf{}
 	}
 	s, err := token.New(c)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
