@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"patchlane/api"
+	"patchlane/api/signature"
 	"patchlane/tasks"
 	"patchlane/tasks/contact"
 	"patchlane/tasks/lane"
@@ -205,7 +206,8 @@ func (d *desk) retry(ctx context.Context, id uuid.UUID, force bool) (w *contact.
 	}
 	server, err := api.New(api.Options{
 		Tokens: accessTokens, Limits: limits,
-		Lanes: counts, Contacts: d.db, Ledger: d.db, Failed: d.db, Keys: d.db, Mirror: d.copies,
+		Optouts: (&config{}).optouts(d.db, d.copies, appender, signature.NewSNSClient(), d.logger),
+		Lanes:   counts, Contacts: d.db, Ledger: d.db, Failed: d.db, Keys: d.db, Mirror: d.copies,
 		Settings: d.db, SettingsEditor: d.db, SettingsMirror: d.copies,
 		Appender: appender, Lane: lanes, Replies: lane.NewReplies(d.side, uuid.NewString(), d.logger),
 		Ready:  func(context.Context) api.Readiness { return api.Readiness{} },

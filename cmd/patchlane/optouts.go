@@ -11,6 +11,7 @@ import (
 	"patchlane/api"
 	"patchlane/api/signature"
 	"patchlane/store"
+	"patchlane/tasks/contact"
 	"patchlane/tasks/mirror"
 )
 
@@ -31,8 +32,16 @@ func (c *optoutConfig) checkLinkKey() error {
 // linkSecret is the name of the secret that unsubscribe links are made with.
 const linkSecret = "unsubscribe_links"
 
+// eventAppender makes events durable.
+type eventAppender interface {
+	// AppendEvents answers for each event at its place.
+	AppendEvents(ctx context.Context, events []*contact.Event) ([]contact.Receipt, []error)
+}
+
 // optouts is what the API needs for webhooks, suppressions and links.
-func (c *config) optouts(db *store.Store, copies *mirror.Mirror, events guard, sns *http.Client, logger *slog.Logger) api.Optouts {
+func (c *config) optouts(
+	db *store.Store, copies *mirror.Mirror, events eventAppender, sns *http.Client, logger *slog.Logger,
+) api.Optouts {
 	fetch := signature.HTTPSCertificates(sns)
 	if c.SNSCertDir != "" {
 		fetch = signature.FirstOf(signature.CertDir(c.SNSCertDir), fetch)
