@@ -129,6 +129,12 @@ func retriable(r *contact.Record) error {
 		return &contact.Error{Code: contact.CodeNotFailed, Message: "The write is " + string(r.State) + "."}
 	case r.Code == contact.CodeUnreadable:
 		return &contact.Error{Code: contact.CodeUnreadable, Message: "The failed write cannot be read."}
+	case r.Kind == contact.KindConsent:
+		// Its id is one of an address lane, where no write can go.
+		return &contact.Error{
+			Code: contact.CodeNotFailed, Message: "This is an event about an address, which is not repeated.",
+			Fix: "Suppress the address with POST /v1/suppressions, then discard this.",
+		}
 	default:
 		return nil
 	}

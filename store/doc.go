@@ -20,6 +20,12 @@
 //	failed_writes         what a retry needs, kept until retried or discarded
 //	crm_field_change_log  a view of writes: one row a changed field
 //	accounts, api_keys    who may write; a key is known by its sha-256 alone
+//	suppressions          what is known about the consent of an address
+//	webhook_events        every event of an address lane, once
+//	optout_reviews        events that wait for somebody who decides
+//	quarantine            what came with a good signature and could not be read
+//	left_addresses        the addresses that contacts had within the last days
+//	webhook_endpoints     where providers post
 //	tags, custom_fields   what the contacts of an account may carry
 //	credits               a copy of the balances, whose truth is in Redis
 //
@@ -33,6 +39,23 @@
 //     contacts of an account.
 //   - A row of writes never changes; what became of a failed write later
 //     (retried, discarded) stands in failed_writes.
+//
+// # Opt-outs
+//
+// An event goes through the lane of its address, not of a contact. It is applied
+// by transactions of their own (optouts.go): what it means for the address, then
+// what it does to every contact that has the address, then the lane's offset.
+// contacts.*_consent is a projection that both sides write: writes under the
+// lock of the contact, events under the same lock, and a clock only grows while
+// the address stays, so it does not matter who is first.
+//
+//   - A committed event is in suppressions before it looks for contacts; a
+//     committed write that gave an address looks for suppressions again
+//     (recheck.go). So no contact keeps a suppressed address unnoticed.
+//   - Every row of webhook_events that is not done belongs to a lane whose
+//     offset lies before it.
+//   - What an event changes on a contact has a row of kind consent in writes,
+//     which cites it and counts as a version.
 //
 // # Rules
 //

@@ -51,6 +51,23 @@
 //	                     a generation not rung for        has ended: 2.5 s
 //	after the ring       nothing
 //
+// Address lanes are drained in the same way, by slots and a queue of their own,
+// so that no backlog of writes delays an opt-out; the store applies them in
+// steps, each a transaction:
+//
+//	optouts.before_heard     nothing of the batch           as apply.before_commit
+//	optouts.heard            the events and suppressions;   the next drain goes on: what an
+//	                         contacts are not reached yet,  event does was fixed by the first
+//	                         newcomers are opted out        transaction
+//	optouts.reached          the same, some contacts are    the same; for those that were
+//	                         reached                        reached it changes nothing
+//	optouts.before_settled   the same                       the same
+//	optouts.settled          all of it, entries still in    as drain.applied
+//	                         the lane
+//
+// And a batch of writes that gave contacts an address owes a look at the
+// suppressions after its commit; whoever comes next to the lane makes it first.
+//
 // A stopped process that wakes up after its lease is the same as a dead one:
 // its transaction was rolled back by then, or finds the offset moved; its trim
 // removes only what stands committed; its leave and renewals see another token.

@@ -1,6 +1,7 @@
-// Package lane keeps the ordered queues of writes in Redis: one stream a lane,
-// beside it the lease of the drain that empties it, and the bell that calls a
-// drain. It knows nothing of asynq, of Postgres and of HTTP.
+// Package lane keeps the ordered queues in Redis: one stream a lane, beside it
+// the lease of the drain that empties it, and the bell that calls a drain. Contact
+// lanes hold writes, address lanes hold events; one machinery serves both. It
+// knows nothing of asynq, of Postgres and of HTTP.
 //
 // # What a lane guarantees
 //
