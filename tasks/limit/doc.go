@@ -8,7 +8,9 @@
 // one unit a request and drains evenly, by its limit within its period. The clock
 // is Redis'. All numbers are whole: nothing is rounded, however often it is asked.
 // A request must have room in every rate of its key, and is counted in all of them
-// or in none.
+// or in none. Its state goes to disk and to replicas once a second, so that it costs
+// no fsync of its own: a Redis that was killed has forgotten a second of requests
+// at most.
 //
 // # Credits
 //

@@ -7,7 +7,8 @@ import "github.com/google/uuid"
 func tag(account uuid.UUID) string { return "limit:{" + account.String() + "}:" }
 
 // rateKey names the state of one rate of an API key: the limit it was counted
-// with, the level of the bucket, and the step of the clock at which it had that.
+// with, the level of the bucket, the step of the clock at which it had that, and
+// the microsecond at which it was last written to disk.
 func rateKey(account, key uuid.UUID, rate string) string {
 	return tag(account) + key.String() + ":" + rate
 }

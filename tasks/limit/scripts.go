@@ -77,8 +77,9 @@ local rates, at = {}, 5
 for i = 1, tonumber(ARGV[4]) do
 	local r = {limit = tonumber(ARGV[at]), unit = tonumber(ARGV[at + 1]), step = tonumber(ARGV[at + 2])}
 	r.cap, r.now, r.level = r.limit * r.unit, math.floor(us / r.step), 0
-	local limit, level, last = string.match(redis.call('GET', KEYS[2 + i]) or '', '^(%d+) (%d+) (%d+)$')
+	local limit, level, last, kept = string.match(redis.call('GET', KEYS[2 + i]) or '', '^(%d+) (%d+) (%d+) (%d+)$')
 	if tonumber(limit) == r.limit then
+		r.kept = tonumber(kept)
 		r.level = math.max(0, tonumber(level) - math.max(0, r.now - tonumber(last)) * r.limit)
 		r.dirty = tonumber(last) > r.now -- the clock was set back: follow it
 	end
@@ -86,23 +87,25 @@ for i = 1, tonumber(ARGV[4]) do
 end
 
 local pay = function(units, cost, ids)
-	local list, found, fresh = split(ids, units), {}, {}
-	each(list, 1000, function(i, j)
-		local some = redis.call('HMGET', holds, unpack(list, i, j))
-		for k = i, j do found[k] = some[k - i + 1] end
-	end)
-	local hold, paid = cost .. ' ' .. whole(us), 0
+	local list, hold, paid = split(ids, units), cost .. ' ' .. whole(us), 0
 	while paid < units do
-		local id = list[paid + 1]
-		if id ~= free and not found[paid + 1] then
-			if left < cost then break end
-			left = left - cost
-			fresh[#fresh + 1] = id
-			fresh[#fresh + 1] = hold
+		local fresh, budget, last = {}, left, paid
+		while last < units and (list[last + 1] == free or budget >= cost) do
+			last = last + 1
+			if list[last] ~= free then
+				budget = budget - cost
+				fresh[#fresh + 1] = list[last]
+				fresh[#fresh + 1] = hold
+			end
 		end
-		paid = paid + 1
+		-- What was held before, by a call whose reply was lost, is not new.
+		each(fresh, 1000, function(i, j) left = left - cost * redis.call('HSET', holds, unpack(fresh, i, j)) end)
+		if last == paid then
+			if redis.call('HEXISTS', holds, list[paid + 1]) == 0 then break end
+			last = paid + 1
+		end
+		paid = last
 	end
-	each(fresh, 1000, function(i, j) redis.call('HSET', holds, unpack(fresh, i, j)) end)
 	return paid
 end
 
@@ -136,7 +139,15 @@ end
 for i, r in ipairs(rates) do
 	if r.dirty then
 		local ttl = math.ceil(r.level / r.limit * r.step / 1000) + 1000
-		redis.call('SET', KEYS[2 + i], whole(r.limit) .. ' ' .. whole(r.level) .. ' ' .. whole(r.now), 'PX', whole(ttl))
+		-- Once a second it is written to disk and to the replicas; in between it
+		-- costs no fsync of its own.
+		if r.kept and us >= r.kept and us - r.kept < 1000000 then
+			redis.set_repl(redis.REPL_NONE)
+		else
+			r.kept = us
+		end
+		redis.call('SET', KEYS[2 + i], table.concat({whole(r.limit), whole(r.level), whole(r.now), whole(r.kept)}, ' '), 'PX', whole(ttl))
+		redis.set_repl(redis.REPL_ALL)
 	end
 end
 if before and left ~= before then
