@@ -26,7 +26,7 @@ type site struct {
 }
 
 // newSite makes a migrated database, a durable Redis, and a key of every scope.
-func newSite(t *testing.T) (*site, *lanetest.Server) {
+func newSite(t testing.TB) (*site, *lanetest.Server) {
 	t.Helper()
 	redis := lanetest.Start(t, true)
 	s := &site{tb: t, db: storetest.New(t).URL, redis: redis.URL(), http: testClient(t)}
@@ -34,7 +34,7 @@ func newSite(t *testing.T) (*site, *lanetest.Server) {
 	return s, redis
 }
 
-func testClient(t *testing.T) *http.Client {
+func testClient(t testing.TB) *http.Client {
 	t.Helper()
 	c := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}
 	t.Cleanup(c.CloseIdleConnections)

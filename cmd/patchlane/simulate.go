@@ -19,10 +19,11 @@ import (
 type simulateCmd struct {
 	outputConfig
 	Provider  string        `name:"provider" required:"" placeholder:"P" help:"Who posts: twilio, vonage, telnyx, plivo, messagebird, bird, ses, sendgrid, mailgun, postmark, sparkpost, brevo, mandrill, resend or standard."`
-	Event     string        `name:"event" required:"" placeholder:"E" help:"What happened: stop, start or sentence (text messages); bounce, complaint or unsubscribe (e-mail); garbage (signed well, unreadable)."`
+	NewKeys   bool          `name:"new-keys" help:"Print new keys for a drill's own endpoint, and post nothing: of telnyx, sendgrid and ses the provider alone has those that sign. For ses put the certificate into the folder of --sns-cert-dir."`
+	Event     string        `name:"event" placeholder:"E" help:"What happened: stop, start or sentence (text messages); bounce, complaint or unsubscribe (e-mail); garbage (signed well, unreadable)."`
 	URL       string        `name:"url" env:"PATCHLANE_URL" default:"http://127.0.0.1:8080" placeholder:"URL" help:"Where to post: the address of the API, or the whole URL of an endpoint (default: ${default})."`
 	Endpoint  string        `name:"endpoint" placeholder:"ID" help:"Id of the endpoint, unless --url is its whole URL."`
-	Secret    string        `name:"secret" env:"PATCHLANE_SIMULATE_SECRET" required:"" placeholder:"S" help:"What the provider signs with; @FILE reads it from a file. For telnyx the base64 seed of its key, for sendgrid and ses the private key as PEM, else the secret of the endpoint."`
+	Secret    string        `name:"secret" env:"PATCHLANE_SIMULATE_SECRET" placeholder:"S" help:"What the provider signs with; @FILE reads it from a file. For telnyx the base64 seed of its key, for sendgrid and ses the private key as PEM, else the secret of the endpoint."`
 	PublicURL string        `name:"public-url" env:"PATCHLANE_PUBLIC_URL" placeholder:"URL" help:"Address of the API as the provider knows it, where the API has one; twilio, plivo, mandrill, messagebird and bird sign it."`
 	Address   string        `name:"address" placeholder:"A" help:"Phone number (E.164) or e-mail address that the event is about; default: an example that nobody has."`
 	TopicARN  string        `name:"topic-arn" placeholder:"ARN" help:"SNS topic of an ses endpoint."`
@@ -67,6 +68,9 @@ func (c *simulateCmd) drill() (*simulate.Drill, error) {
 		}
 		d.Key = strings.TrimRight(string(key), "\r\n")
 	}
+	if c.Secret == "" {
+		problems = append(problems, errors.New("--secret: missing; say what the provider signs with"))
+	}
 	if c.Count < 1 {
 		problems = append(problems, fmt.Errorf("--count: %d is below 1", c.Count))
 	}
@@ -88,6 +92,9 @@ type simulated struct {
 
 // Run posts the events and prints what was answered.
 func (c *simulateCmd) Run(ctx context.Context, s streams) error {
+	if c.NewKeys {
+		return c.printKeys(s)
+	}
 	d, err := c.drill()
 	if err != nil {
 		return err
@@ -126,4 +133,21 @@ func (c *simulateCmd) Run(ctx context.Context, s streams) error {
 		return fmt.Errorf("%d of %d events were not taken", c.Count-done.Taken, c.Count)
 	}
 	return nil
+}
+
+// printKeys makes keys for an endpoint of a drill's own.
+func (c *simulateCmd) printKeys(s streams) error {
+	p := signature.Provider(c.Provider)
+	if !slices.Contains(signature.Providers(), p) {
+		return &configError{fmt.Errorf("--provider: %q is none of %v", c.Provider, signature.Providers())}
+	}
+	keys, err := simulate.NewKeys(p, time.Now())
+	if err != nil {
+		return err
+	}
+	t := pairs("key (for simulate)", keys.Key, "secret (for the endpoint)", orDash(keys.Secret))
+	if keys.Certificate != "" {
+		t = pairs("key (for simulate)", keys.Key, "certificate", keys.Certificate, "cert url", keys.CertURL)
+	}
+	return c.print(s, keys, t)
 }

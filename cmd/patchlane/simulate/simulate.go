@@ -75,7 +75,7 @@ type Answer struct {
 
 // Post makes the event, signs it and posts it.
 func (d *Drill) Post(ctx context.Context, client *http.Client, now time.Time) (Answer, error) {
-	r, err := d.request(ctx, now)
+	r, err := d.Request(ctx, now)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -95,8 +95,9 @@ func (d *Drill) Post(ctx context.Context, client *http.Client, now time.Time) (A
 	}, nil
 }
 
-// request is the signed request.
-func (d *Drill) request(ctx context.Context, now time.Time) (*http.Request, error) {
+// Request makes the event and signs it. Sending it again is what a provider does
+// that heard no success.
+func (d *Drill) Request(ctx context.Context, now time.Time) (*http.Request, error) {
 	s, err := d.sample(now)
 	if err != nil {
 		return nil, err

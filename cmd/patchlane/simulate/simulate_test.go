@@ -1,17 +1,7 @@
 package simulate
 
 import (
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/base64"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -28,76 +18,33 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const (
-	topic   = "arn:aws:sns:us-east-1:123456789012:feedback"
-	certURL = "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-0123456789abcdef.pem"
-)
-
-// pair is what the provider signs with and what the endpoint verifies with.
-type pair struct{ key, secret string }
+const topic = "arn:aws:sns:us-east-1:123456789012:feedback"
 
 // pairs makes keys of every provider, and a folder with the certificate of SNS.
-func pairs(t *testing.T) (keys map[signature.Provider]pair, certs string) {
+func pairs(t *testing.T) (keys map[signature.Provider]Keys, certs string) {
 	t.Helper()
-	keys = map[signature.Provider]pair{}
+	keys, certs = map[signature.Provider]Keys{}, t.TempDir()
 	for _, p := range signature.Providers() {
-		keys[p] = pair{"a-shared-secret", "a-shared-secret"}
+		k, err := NewKeys(p, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ep := signature.Endpoint{Provider: p, TopicARN: topic}
+		if k.Secret != "" {
+			ep.Secrets = []string{k.Secret}
+		}
+		if err := ep.Validate(); err != nil {
+			t.Errorf("%s: %v", p, err)
+		}
+		if k.Certificate != "" {
+			file := filepath.Join(certs, filepath.Base(k.CertURL))
+			if err := os.WriteFile(file, []byte(k.Certificate), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		keys[p] = k
 	}
-	words := "whsec_" + base64.StdEncoding.EncodeToString(make([]byte, 32))
-	keys[signature.Standard], keys[signature.Resend] = pair{words, words}, pair{words, words}
-	keys[signature.Postmark], keys[signature.SparkPost] = pair{"user:word", "user:word"}, pair{"user:word", "user:word"}
-
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys[signature.Telnyx] = pair{
-		base64.StdEncoding.EncodeToString(private.Seed()), base64.StdEncoding.EncodeToString(public),
-	}
-	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKIXPublicKey(&ec.PublicKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys[signature.SendGrid] = pair{pemOf(t, ec), base64.StdEncoding.EncodeToString(der)}
-	certs, key := snsCertificate(t)
-	keys[signature.SES] = pair{key, ""}
 	return keys, certs
-}
-
-func pemOf(t *testing.T, key any) string {
-	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
-}
-
-func snsCertificate(t *testing.T) (dir, key string) {
-	t.Helper()
-	signer, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	form := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "sns.us-east-1.amazonaws.com"},
-		DNSNames:  []string{"sns.us-east-1.amazonaws.com"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, form, form, &signer.PublicKey, signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir = t.TempDir()
-	file := filepath.Join(dir, "SimpleNotificationService-0123456789abcdef.pem")
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return dir, pemOf(t, signer)
 }
 
 // TestEventsMeanWhatTheySay posts every event of every provider to a receiver
@@ -143,11 +90,11 @@ func TestEventsMeanWhatTheySay(t *testing.T) {
 }
 
 // received posts one event and returns what the receiver made of it.
-func received(t *testing.T, v *signature.Verifier, keys pair, p signature.Provider, e Event) signature.Decoded {
+func received(t *testing.T, v *signature.Verifier, keys Keys, p signature.Provider, e Event) signature.Decoded {
 	t.Helper()
 	var got signature.Decoded
 	var refused error
-	ep := signature.Endpoint{Provider: p, Secrets: []string{keys.secret}, TopicARN: topic, URL: "https://hooks.example.com/v1/webhooks/x"}
+	ep := signature.Endpoint{Provider: p, Secrets: []string{keys.Secret}, TopicARN: topic, URL: "https://hooks.example.com/v1/webhooks/x"}
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -161,7 +108,7 @@ func received(t *testing.T, v *signature.Verifier, keys pair, p signature.Provid
 		got = signature.Decode(ep, req)
 	}))
 	defer srv.Close()
-	d := Drill{Provider: p, Event: e, Target: srv.URL, Signed: ep.URL, Key: keys.key, TopicARN: topic, CertURL: certURL}
+	d := Drill{Provider: p, Event: e, Target: srv.URL, Signed: ep.URL, Key: keys.Key, TopicARN: topic, CertURL: keys.CertURL}
 	client := srv.Client()
 	a, err := d.Post(t.Context(), client, time.Now())
 	client.CloseIdleConnections()
