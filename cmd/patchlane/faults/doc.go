@@ -8,6 +8,7 @@
 //	checker_test.go  the rules: nothing lost, doubled or out of order
 //	crash_test.go    one kill at every place of the crash table (worker/doc.go)
 //	chaos_test.go    random kills under load, with the fence and without it
+//	optouts_test.go  the same for providers' events, from signature to flag
 //
 // The package has no code of its own.
 package faults
