@@ -26,18 +26,18 @@ type site struct {
 }
 
 // newSite makes a migrated database, a durable Redis, and a key of every scope.
-func newSite(t testing.TB) (*site, *lanetest.Server) {
-	t.Helper()
-	redis := lanetest.Start(t, true)
-	s := &site{tb: t, db: storetest.New(t).URL, redis: redis.URL(), http: testClient(t)}
+func newSite(tb testing.TB) (*site, *lanetest.Server) {
+	tb.Helper()
+	redis := lanetest.Start(tb, true)
+	s := &site{tb: tb, db: storetest.New(tb).URL, redis: redis.URL(), http: testClient(tb)}
 	s.makeKey()
 	return s, redis
 }
 
-func testClient(t testing.TB) *http.Client {
-	t.Helper()
+func testClient(tb testing.TB) *http.Client {
+	tb.Helper()
 	c := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}
-	t.Cleanup(c.CloseIdleConnections)
+	tb.Cleanup(c.CloseIdleConnections)
 	return c
 }
 

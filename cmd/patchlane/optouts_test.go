@@ -2,13 +2,11 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -317,91 +315,4 @@ func TestWebhooksWithoutPostgres(t *testing.T) {
 		}
 		return nil
 	})
-}
-
-// TestOptOutsOvertakeWrites: a STOP is seen long before the writes that were
-// accepted before it. BenchmarkOptOutLatency measures how long it takes.
-func TestOptOutsOvertakeWrites(t *testing.T) {
-	t.Parallel()
-	s, _ := newSite(t)
-	o := s.overtake(20_000, 20)
-	t.Logf("%d writes still waited; from the answer to the flag: p50 %s, worst %s", o.waiting, o.took[len(o.took)/2], o.took[len(o.took)-1])
-	// The bound leaves room for a machine that runs everything else as well.
-	if worst := o.took[len(o.took)-1]; worst > 5*time.Second {
-		t.Errorf("an opt-out was seen after %s", worst)
-	}
-}
-
-// BenchmarkOptOutLatency measures the time from the provider's 2xx to the flag
-// on GET, over 200 STOPs while 200,000 writes wait.
-func BenchmarkOptOutLatency(b *testing.B) {
-	for b.Loop() {
-		s, _ := newSite(b)
-		o := s.overtake(200_000, 200)
-		b.ReportMetric(float64(o.took[len(o.took)/2].Microseconds())/1000, "p50-ms")
-		b.ReportMetric(float64(o.took[len(o.took)*99/100].Microseconds())/1000, "p99-ms")
-		b.ReportMetric(float64(o.waiting), "still-waiting")
-	}
-}
-
-// overtaking is how long opt-outs took, the shortest first, and how many writes
-// still waited after the last of them.
-type overtaking struct {
-	took    []time.Duration
-	waiting int
-}
-
-// overtake lets writes wait, starts a worker on them, and opts people out one
-// after the other.
-func (s *site) overtake(writes, people int) overtaking {
-	s.tb.Helper()
-	const batch = 1000
-	a, w := s.start("api").ready(), s.start("worker").ready()
-	paths := make([]string, people)
-	for i := range paths {
-		paths[i] = a.person(fmt.Sprintf("p%d@example.com", i), fmt.Sprintf("+1415555%04d", 3000+i))
-	}
-	w.stop()
-	w.ended()
-	e := s.endpoints(s.tb.TempDir())[signature.Twilio]
-	for start := 0; start < writes; start += batch {
-		a.backlog(paths, start, batch)
-	}
-	s.start("worker").ready()
-	target := a.API + "/v1/webhooks/" + e.id
-	var o overtaking
-	for i, path := range paths {
-		s.post(&simulate.Drill{
-			Provider: signature.Twilio, Event: simulate.Stop, Address: fmt.Sprintf("+1415555%04d", 3000+i),
-			Key: e.keys.Key, Target: target, Signed: target,
-		})
-		answered := time.Now()
-		s.eventually(30*time.Second, "the flag", func() error {
-			if !a.consentOf(path).SMS {
-				return errors.New("still subscribed")
-			}
-			return nil
-		})
-		o.took = append(o.took, time.Since(answered))
-	}
-	var lanes struct{ Lanes []struct{ Depth int } }
-	s.command(&lanes, "admin", "lanes")
-	for _, l := range lanes.Lanes {
-		o.waiting += l.Depth
-	}
-	slices.Sort(o.took)
-	return o
-}
-
-// backlog appends a batch of writes that nobody waits for.
-func (n *node) backlog(paths []string, start, size int) {
-	n.site.tb.Helper()
-	rows := make([]string, size)
-	for i := range rows {
-		id := strings.TrimPrefix(paths[(start+i)%len(paths)], "/v1/contacts/")
-		rows[i] = fmt.Sprintf(`{"id":%q,"patch":{"job_title":"t%d"}}`, id, start+i)
-	}
-	if r := n.do(http.MethodPost, "/v1/contacts/batch", `{"writes":[`+strings.Join(rows, ",")+`]}`); r.Status != http.StatusMultiStatus {
-		n.site.tb.Fatalf("batch: %d %s", r.Status, r.raw)
-	}
 }
