@@ -41,7 +41,9 @@ func (s *Store) Apply(ctx context.Context, lane contact.Lane, entries []contact.
 		if err := s.recheckFirst(ctx, tx, b); err != nil {
 			return contact.AppliedBatch{}, err
 		}
-		b.dropKnown()
+		if err := tx.dropKnown(ctx, b); err != nil {
+			return contact.AppliedBatch{}, err
+		}
 		if err := tx.readChangedSince(ctx, b); err != nil {
 			return contact.AppliedBatch{}, err
 		}
@@ -57,6 +59,7 @@ func (s *Store) Apply(ctx context.Context, lane contact.Lane, entries []contact.
 			return contact.AppliedBatch{}, err
 		}
 		failpoint.Hit("apply.after_commit")
+		s.alarmStale(ctx, b)
 		if err := s.recheckGiven(ctx, lane, b.last(), b.folded.Given); err != nil {
 			return contact.AppliedBatch{}, err
 		}

@@ -30,6 +30,8 @@ type batch struct {
 	definitions map[uuid.UUID]*contact.Definitions
 	changed     map[uuid.UUID]map[string]bool
 	suppressed  map[contact.Address]contact.Suppression
+	// stale are entries that are older than the ledger reaches back.
+	stale []uuid.UUID
 	// recheck is what an earlier batch of the lane gave to contacts.
 	recheck []byte
 

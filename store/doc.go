@@ -33,7 +33,8 @@
 //
 //   - contacts.version is the number of rows of writes with changes of that
 //     contact, without gaps, and the contact equals the fold of them.
-//   - Every entry at or below a lane's offset has a row in writes.
+//   - Every entry at or below a lane's offset has a row in writes, unless its
+//     id is older than meta.writes_kept_from.
 //   - Every row of writes in state failed has a row in failed_writes.
 //   - external_id and the compared form of email are unique among the active
 //     contacts of an account.
@@ -56,6 +57,18 @@
 //     offset lies before it.
 //   - What an event changes on a contact has a row of kind consent in writes,
 //     which cites it and counts as a version.
+//
+// # The age of data
+//
+// A Keeper (keeper.go) in every worker makes the partitions of writes for the
+// coming year and ends what is older than its retention: whole months are
+// emptied by TRUNCATE and stay as empty partitions, since neither DROP nor DETACH
+// goes without locking the ledger; failed writes that wait for somebody are put
+// back; the default partition, and a month with very many open failures, is
+// thinned out row by row. The write path waits for none of it longer than about
+// 200 ms: locks are waited for 50 ms and held 150 ms, and what did not succeed is
+// tried again. writes_kept_from is committed before the first row goes, so that
+// Apply tells an entry which the ledger forgot from a new one (stale.go).
 //
 // # Rules
 //

@@ -18,6 +18,7 @@ const (
 	stateUniqueViolation = "23505"
 	stateLimitExceeded   = "54000"
 	stateLockTimeout     = "55P03"
+	stateCanceled        = "57014"
 	stateSerialization   = "40001"
 	stateDeadlock        = "40P01"
 	stateMissingTable    = "42P01"

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"patchlane/tasks/contact"
 )
@@ -69,3 +70,12 @@ func ApplyAndDie(ctx context.Context, s *Store, lane contact.Lane, entries []con
 
 // Rechecked is what a step says that only made the look which was owed.
 var Rechecked = errRechecked.Error()
+
+// Hasty makes a Keeper give up soon.
+func Hasty(k *Keeper) *Keeper {
+	k.patience.tries, k.patience.pause = 3, 10*time.Millisecond
+	return k
+}
+
+// ErrBusy is what a Keeper says that found the ledger in use.
+var ErrBusy = errBusy

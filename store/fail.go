@@ -46,7 +46,9 @@ func (s *Store) fail(
 			if err := tx.lockAndLookUp(ctx, b); err != nil {
 				return contact.AppliedBatch{}, err
 			}
-			b.dropKnown()
+			if err := tx.dropKnown(ctx, b); err != nil {
+				return contact.AppliedBatch{}, err
+			}
 			b.failAll(cause)
 			if err := tx.write(ctx, b); err != nil {
 				return contact.AppliedBatch{}, err
@@ -54,6 +56,7 @@ func (s *Store) fail(
 			if err := tx.commit(ctx); err != nil {
 				return contact.AppliedBatch{}, err
 			}
+			s.alarmStale(ctx, b)
 			return b.applied(), nil
 		})
 	if err != nil {

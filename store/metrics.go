@@ -26,6 +26,7 @@ type metrics struct {
 	unknownCommits prometheus.Counter
 	fenceLosses    prometheus.Counter
 	replays        prometheus.Counter
+	stale          prometheus.Counter
 	events         *prometheus.CounterVec
 	rechecked      prometheus.Counter
 }
@@ -55,6 +56,10 @@ func newMetrics(reg prometheus.Registerer, pools map[string]*pgxpool.Pool) *metr
 		replays: f.NewCounter(prometheus.CounterOpts{
 			Name: "patchlane_store_replays_total",
 			Help: "Entries dropped because the ledger knew them.",
+		}),
+		stale: f.NewCounter(prometheus.CounterOpts{
+			Name: "patchlane_store_stale_entries_total",
+			Help: "Entries dropped because they came back and are older than the ledger reaches: Redis was restored from an old file.",
 		}),
 		events: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "patchlane_store_events_total",

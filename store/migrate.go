@@ -31,8 +31,6 @@ const (
 	// holds: "patchlan" as a number. It ends with its connection, so a killed
 	// process leaves nothing behind.
 	migrateLock = 0x70617463686c616e
-	// monthsAhead is how many months of partitions a migration leaves.
-	monthsAhead = 12
 )
 
 // MigrateOptions are the choices of a migration.
@@ -77,7 +75,7 @@ func Migrate(ctx context.Context, url string, o MigrateOptions) error {
 		if err := fixLanes(ctx, conn, o.Lanes); err != nil {
 			return err
 		}
-		return makePartitions(ctx, conn)
+		return makePartitions(ctx, conn, insistently)
 	})
 }
 
@@ -226,16 +224,4 @@ func laneMismatch(have, want contact.LaneCounts) error {
 		"run `UPDATE meta SET contact_lanes = …, address_lanes = …` on the database and migrate again",
 		have.Contact, have.Address,
 		orDefault(want.Contact, have.Contact), orDefault(want.Address, have.Address))
-}
-
-// makePartitions makes the ledger's partitions of this and the coming months.
-func makePartitions(ctx context.Context, conn *pgx.Conn) error {
-	_, err := conn.Exec(ctx, `SELECT writes_partition(m::date)
-		FROM date_trunc('month', now() AT TIME ZONE 'UTC') AS this,
-			generate_series(this, this + make_interval(months => $1::int), interval '1 month') AS m`,
-		monthsAhead)
-	if err != nil {
-		return fmt.Errorf("make partitions: %w", err)
-	}
-	return nil
 }

@@ -64,6 +64,7 @@ type listenConfig struct {
 type drainConfig struct {
 	BatchSize   int `name:"batch-size" env:"PATCHLANE_BATCH_SIZE" group:"worker" default:"500" help:"Most writes applied in one transaction."`
 	Concurrency int `name:"concurrency" env:"PATCHLANE_CONCURRENCY" group:"worker" default:"0" help:"Lanes drained at the same time; 0: a slot for every lane."`
+	retainConfig
 }
 
 // config is everything that a process of any role is told. Each command fills
@@ -95,7 +96,7 @@ func (e *configError) Unwrap() error { return e.err }
 
 // Validate reports every problem of the configuration at once.
 func (c *config) Validate() error {
-	problems := []error{c.check(), c.validateLanes(), c.validateAddresses(), c.checkJWT(), c.checkLinkKey()}
+	problems := []error{c.check(), c.validateLanes(), c.validateAddresses(), c.checkJWT(), c.checkLinkKey(), c.checkRetain()}
 	for _, n := range []struct {
 		flag  string
 		value int
@@ -259,7 +260,8 @@ func (c *config) LogValue() slog.Value {
 			slog.Any("jwt_keys", c.JWTKeys), slog.Any("jwt_issuers", c.issuerNames()))
 	}
 	if c.Worker {
-		attrs = append(attrs, slog.Int("batch_size", c.BatchSize), slog.Int("concurrency", c.Concurrency))
+		attrs = append(attrs, slog.Int("batch_size", c.BatchSize), slog.Int("concurrency", c.Concurrency),
+			slog.String("retain", c.Retain.String()), slog.String("retain_events", c.RetainEvents.String()))
 	}
 	return slog.GroupValue(attrs...)
 }

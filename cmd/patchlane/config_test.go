@@ -54,6 +54,8 @@ func TestValidateReportsEveryProblem(t *testing.T) {
 		{append([]string{"api", "--stop-timeout=0s"}, good...), []string{"--stop-timeout", "--stop-delay"}},
 		{append([]string{"api", "--stop-delay=31s"}, good...), []string{"--stop-delay: 31s"}},
 		{append([]string{"api", "--public-url=/relative", "--callbell-href-base=x", "--ops-listen=9090"}, good...), []string{"--public-url", "--callbell-href-base", "--ops-listen"}},
+		{append([]string{"worker", "--retain=400d", "--retain-events=9600h"}, good...), nil},
+		{append([]string{"worker", "--retain=6d", "--retain-events=1h"}, good...), []string{"--retain: 6d", "--retain-events: 1h"}},
 		{append([]string{"worker", "--batch-size=10001", "--concurrency=-1", "--database-pool=0", "--redis-pool=1"}, good...), []string{"--batch-size", "--concurrency", "--database-pool", "--redis-pool"}},
 		{[]string{"api", "--database-url=host=db", "--redis-url=http://x"}, []string{"not a postgres:// URL", `scheme "http"`}},
 	} {
@@ -89,7 +91,7 @@ func TestEffectiveConfigIsLoggedWithoutSecrets(t *testing.T) {
 		`config.lane_limit=250000 config.lane_share=0.5 config.notes_limit=65536 config.allow_volatile_queue=false ` +
 		`config.log_level=info config.log_format=auto config.stop_timeout=30s config.ops_listen=127.0.0.1:9090 ` +
 		`config.listen=127.0.0.1:8080 config.public_url=https://crm.example.com config.callbell_href_base=https://dash.callbell.eu/contacts config.stop_delay=0s config.sns_cert_dir="" config.link_key_given=false config.jwt_keys=[] config.jwt_issuers=[] ` +
-		`config.batch_size=500 config.concurrency=0`
+		`config.batch_size=500 config.concurrency=0 config.retain=0s config.retain_events=0s`
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

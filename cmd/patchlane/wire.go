@@ -157,6 +157,8 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 			return err
 		}
 		stop.add("worker", w.Stop)
+		keeper := db.NewKeeper(store.KeeperConfig{Retention: cfg.retention(), Registerer: reg, Logger: logger})
+		background.Go(func() error { return keeper.Run(rest) })
 	}
 
 	if cfg.Listen != "" {
