@@ -10,6 +10,7 @@ import (
 
 	"patchlane/api/dialect"
 	"patchlane/tasks/contact"
+	"patchlane/tasks/exemplar"
 	"patchlane/tasks/failpoint"
 )
 
@@ -68,7 +69,7 @@ func (s *Server) accept(
 	if err != nil {
 		return accepted{}, err
 	}
-	s.metrics.acceptSeconds.Observe(time.Since(x.started).Seconds())
+	exemplar.Observe(s.metrics.acceptSeconds, time.Since(x.started).Seconds(), w.TraceParent)
 	return s.finish(ctx, x, p)
 }
 
@@ -324,7 +325,7 @@ func (s *Server) finish(ctx context.Context, x *exchange, p pending) (accepted, 
 		a.outcome = o
 	}
 	if !p.receipt.Replayed {
-		s.metrics.applied.Observe(time.Since(x.started).Seconds())
+		exemplar.Observe(s.metrics.applied, time.Since(x.started).Seconds(), p.write.TraceParent)
 	}
 	return a, nil
 }

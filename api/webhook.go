@@ -12,6 +12,7 @@ import (
 
 	"patchlane/api/signature"
 	"patchlane/tasks/contact"
+	"patchlane/tasks/exemplar"
 	"patchlane/tasks/failpoint"
 )
 
@@ -45,7 +46,7 @@ func (s *Server) webhook(ctx context.Context, x *exchange) error {
 	}
 	x.notes = append(x.notes, slog.String("endpoint_id", id.String()), slog.String("provider", e.Provider))
 	x.hookAnswer(h.receive(ctx))
-	h.metrics.seconds.WithLabelValues(e.Provider).Observe(time.Since(x.started).Seconds())
+	exemplar.Observe(h.metrics.seconds.WithLabelValues(e.Provider), time.Since(x.started).Seconds(), traceParent(x.Header))
 	return nil
 }
 

@@ -47,6 +47,9 @@ type Config struct {
 	NotesLimit int
 	// Registerer takes the metrics; nil: they are kept nowhere.
 	Registerer prometheus.Registerer
+	// Providers are the names by which events are counted; those of others are
+	// counted as one.
+	Providers []string
 	// Logger is nil for none.
 	Logger *slog.Logger
 }
@@ -95,7 +98,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		records:    newRecords(read.Config().ConnConfig),
 		notesLimit: orDefault(cfg.NotesLimit, DefaultNotesLimit),
 		logger:     cfg.Logger,
-		metrics:    newMetrics(cfg.Registerer, map[string]*pgxpool.Pool{"write": write, "events": events, "read": read}),
+		metrics:    newMetrics(cfg.Registerer, map[string]*pgxpool.Pool{"write": write, "events": events, "read": read}, cfg.Providers),
 		rechecks:   rechecks{done: map[contact.Lane]contact.Offset{}},
 	}, nil
 }

@@ -236,7 +236,7 @@ func (o Optouts) countResults(h *hearing) {
 	for i := range h.reports {
 		r := &h.reports[i]
 		if r.event != nil && !r.twin && (r.fresh || r.result == resultDuplicate) {
-			o.metrics.events.WithLabelValues(r.result).Inc()
+			o.metrics.event(r.event.Provider, r.result)
 		}
 	}
 }

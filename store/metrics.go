@@ -1,6 +1,8 @@
 package store
 
 import (
+	"slices"
+
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
@@ -19,6 +21,13 @@ const (
 	stepFind    = "find"
 )
 
+// The label values of events that come from no provider, and from one that
+// nobody named: what an entry says of itself must not make a series.
+const (
+	ownEvents     = "own"
+	otherProvider = "other"
+)
+
 // metrics are the figures of one Store.
 type metrics struct {
 	step           *prometheus.HistogramVec
@@ -29,13 +38,16 @@ type metrics struct {
 	stale          prometheus.Counter
 	events         *prometheus.CounterVec
 	rechecked      prometheus.Counter
+	// providers are the label values that an event may choose.
+	providers []string
 }
 
 // newMetrics registers the figures; the gauges of the pools are read when they
 // are scraped.
-func newMetrics(reg prometheus.Registerer, pools map[string]*pgxpool.Pool) *metrics {
+func newMetrics(reg prometheus.Registerer, pools map[string]*pgxpool.Pool, providers []string) *metrics {
 	f := promauto.With(reg)
 	m := &metrics{
+		providers: providers,
 		step: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "patchlane_store_apply_seconds",
 			Help:    "Time of each step of the transaction that applies a batch.",
@@ -63,8 +75,9 @@ func newMetrics(reg prometheus.Registerer, pools map[string]*pgxpool.Pool) *metr
 		}),
 		events: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "patchlane_store_events_total",
-			Help: "Events of address lanes, by what became of them.",
-		}, []string{"result"}),
+			Help: "Events of address lanes by provider and what became of them; stale: something newer stands; " +
+				"own: suppressions, unsubscribe links and reviews.",
+		}, []string{"provider", "result"}),
 		rechecked: f.NewCounter(prometheus.CounterOpts{
 			Name: "patchlane_store_rechecked_contacts_total",
 			Help: "Contacts opted out by the look after the commit that gave them an address.",
@@ -74,7 +87,9 @@ func newMetrics(reg prometheus.Registerer, pools map[string]*pgxpool.Pool) *metr
 		contact.ResultApplied, contact.ResultStale, contact.ResultRecorded, contact.ResultReview,
 		contact.ResultQuarantined, resultDuplicate,
 	} {
-		m.events.WithLabelValues(result)
+		for _, provider := range append([]string{ownEvents, otherProvider}, providers...) {
+			m.events.WithLabelValues(provider, result)
+		}
 	}
 	for _, step := range []string{stepLock, stepRead, stepFold, stepWrite, stepCommit, stepRecheck, stepFind} {
 		m.step.WithLabelValues(step)
@@ -83,6 +98,17 @@ func newMetrics(reg prometheus.Registerer, pools map[string]*pgxpool.Pool) *metr
 		poolMetrics(f, name, pool)
 	}
 	return m
+}
+
+// event counts an event by what became of it.
+func (m *metrics) event(provider, result string) {
+	switch {
+	case provider == "":
+		provider = ownEvents
+	case !slices.Contains(m.providers, provider):
+		provider = otherProvider
+	}
+	m.events.WithLabelValues(provider, result).Inc()
 }
 
 // poolMetrics exposes one pool.

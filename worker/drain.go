@@ -262,7 +262,7 @@ func (p *pass) apply(ctx context.Context, batch []contact.Entry) (applied contac
 	}
 	p.outage.end()
 	p.sizer.consumed(applied.Consumed, len(batch))
-	p.metrics.applied(applied)
+	p.metrics.applied(batch, applied, time.Now())
 	p.log.applied(ctx, p.lane, applied, time.Since(began))
 	return applied, nil
 }

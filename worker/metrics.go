@@ -1,10 +1,13 @@
 package worker
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"patchlane/tasks/contact"
+	"patchlane/tasks/exemplar"
 )
 
 // metrics are those of one worker. Every label value is there from the start,
@@ -12,7 +15,9 @@ import (
 type metrics struct {
 	drains      *prometheus.CounterVec
 	batch       prometheus.Histogram
-	latency     prometheus.Histogram
+	latency     *prometheus.HistogramVec
+	optouts     *prometheus.HistogramVec
+	skips       *prometheus.CounterVec
 	outcomes    *prometheus.CounterVec
 	replays     prometheus.Counter
 	fenced      prometheus.Counter
@@ -47,11 +52,21 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help:    "Entries committed by one transaction.",
 			Buckets: []float64{1, 2, 5, 10, 25, 50, 100, 250, 500, 1000},
 		}),
-		latency: f.NewHistogram(prometheus.HistogramOpts{
+		latency: f.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "patchlane", Subsystem: "worker", Name: "accept_to_applied_seconds",
-			Help:    "Time from the acceptance of a write to its outcome.",
+			Help:    "Time from the acceptance of a write or an event to its outcome, by the way it came in.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 600},
-		}),
+		}, []string{"source"}),
+		optouts: f.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "patchlane", Subsystem: "worker", Name: "optout_applied_seconds",
+			Help: "Time from the acceptance of an opt-out, by the clock of Redis, until every contact with its address shows it, " +
+				"by the clock of the worker.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 600},
+		}, []string{"channel"}),
+		skips: f.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "patchlane", Subsystem: "worker", Name: "skipped_fields_total",
+			Help: "Members of writes that were not applied on purpose, by the reason; newer_consent: a newer opt-out or opt-in stands.",
+		}, []string{"reason"}),
 		outcomes: f.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "patchlane", Subsystem: "worker", Name: "outcomes_total",
 			Help: "Outcomes of writes by state and, for failed ones, code.",
@@ -79,7 +94,45 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, code := range failureCodes() {
 		m.outcomes.WithLabelValues(string(contact.Failed), string(code))
 	}
+	for _, source := range sources() {
+		m.latency.WithLabelValues(source)
+	}
+	for _, channel := range contact.Channels() {
+		m.optouts.WithLabelValues(channel.String())
+	}
+	for _, reason := range skipReasons() {
+		m.skips.WithLabelValues(reason)
+	}
 	return m
+}
+
+// otherSource stands for every source that is none of ours: what an entry says
+// of itself must not make a series.
+const otherSource = "other"
+
+// sources lists the values of the label.
+func sources() []string {
+	return []string{
+		string(contact.SourcePatch), string(contact.SourceBatch), string(contact.SourceBulk), string(contact.SourceAdmin),
+		string(contact.SourceWebhook), string(contact.SourceSuppression), string(contact.SourceUnsubscribe),
+		string(contact.SourceReview), otherSource,
+	}
+}
+
+// sourceLabel returns the label of an entry.
+func sourceLabel(e *contact.Entry) string {
+	switch e.Source {
+	case contact.SourcePatch, contact.SourceBatch, contact.SourceBulk, contact.SourceAdmin,
+		contact.SourceWebhook, contact.SourceSuppression, contact.SourceUnsubscribe, contact.SourceReview:
+		return string(e.Source)
+	default:
+		return otherSource
+	}
+}
+
+// skipReasons lists why a member of a write is left out.
+func skipReasons() []string {
+	return []string{contact.SkipNewerConsent, contact.SkipChangedSince, contact.SkipSuppressedAddress}
 }
 
 // failureCodes lists what a write can fail with after it was accepted.
@@ -91,12 +144,21 @@ func failureCodes() []contact.Code {
 	}
 }
 
-// applied counts what one transaction did.
-func (m *metrics) applied(b contact.AppliedBatch) {
+// applied counts what one transaction did with the head of a batch.
+func (m *metrics) applied(batch []contact.Entry, b contact.AppliedBatch, now time.Time) {
 	m.batch.Observe(float64(b.Consumed))
 	m.replays.Add(float64(b.Replays))
-	for _, o := range fresh(b) {
+	for _, i := range fresh(b) {
+		o, entry := &b.Outcomes[i], &batch[i]
 		m.outcomes.WithLabelValues(string(o.State), string(o.Code)).Inc()
-		m.latency.Observe(max(0, o.AppliedAt.Sub(o.AcceptedAt).Seconds()))
+		took := max(0, o.AppliedAt.Sub(o.AcceptedAt).Seconds())
+		exemplar.Observe(m.latency.WithLabelValues(sourceLabel(entry)), took, entry.TraceParent)
+		for _, s := range o.Skipped {
+			m.skips.WithLabelValues(s.Reason).Inc()
+		}
+		if e := entry.Event; e != nil && e.Action == contact.OptOut {
+			took := max(0, now.Sub(o.AcceptedAt).Seconds())
+			exemplar.Observe(m.optouts.WithLabelValues(e.Channel.String()), took, e.TraceParent)
+		}
 	}
 }

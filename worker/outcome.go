@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"time"
 
 	"patchlane/tasks/contact"
 )
@@ -39,27 +40,24 @@ func awaited(batch []contact.Entry, outcomes []contact.Outcome) map[string][]con
 	return groups
 }
 
-// fresh returns the outcomes that were made by this batch: those of replays
-// were counted when they were made. All outcomes of one transaction carry one
-// time, and that of a replay is older.
-func fresh(applied contact.AppliedBatch) []contact.Outcome {
-	switch applied.Replays {
-	case 0:
-		return applied.Outcomes
-	case len(applied.Outcomes):
-		return nil
+// fresh returns the places of the outcomes that were made by this batch: those
+// of replays were counted when they were made. All outcomes of one transaction
+// carry one time, and that of a replay is older.
+func fresh(applied contact.AppliedBatch) []int {
+	places := make([]int, 0, len(applied.Outcomes))
+	if applied.Replays == len(applied.Outcomes) {
+		return places
 	}
-	newest := applied.Outcomes[0].AppliedAt
+	var newest time.Time
 	for i := range applied.Outcomes {
 		if at := applied.Outcomes[i].AppliedAt; at.After(newest) {
 			newest = at
 		}
 	}
-	out := make([]contact.Outcome, 0, len(applied.Outcomes))
 	for i := range applied.Outcomes {
-		if applied.Outcomes[i].AppliedAt.Equal(newest) {
-			out = append(out, applied.Outcomes[i])
+		if applied.Replays == 0 || applied.Outcomes[i].AppliedAt.Equal(newest) {
+			places = append(places, i)
 		}
 	}
-	return out
+	return places
 }

@@ -82,6 +82,8 @@ func opsHandler(h *health, metrics prometheus.Gatherer) http.Handler {
 		// One collector that cannot reach its server costs its own figures only.
 		ErrorHandling: promhttp.ContinueOnError,
 		Timeout:       10 * time.Second,
+		// Exemplars exist in this form alone; a scraper asks for the one it reads.
+		EnableOpenMetrics: true,
 	}))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", http.NotFound) // The command line may hold a password.

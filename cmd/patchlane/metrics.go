@@ -1,10 +1,14 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/redis/go-redis/v9"
+
+	"patchlane/api/signature"
 )
 
 // registerRuntime adds the figures of the Go runtime, the process and the build.
@@ -16,6 +20,20 @@ func registerRuntime(reg prometheus.Registerer) {
 	} {
 		reg.MustRegister(c)
 	}
+	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "patchlane_build_info", Help: "Always 1; its label says what was built.",
+		ConstLabels: prometheus.Labels{"version": strings.TrimPrefix(version(), "patchlane ")},
+	}, func() float64 { return 1 }))
+}
+
+// providerNames are the labels of the events of providers.
+func providerNames() []string {
+	providers := signature.Providers()
+	names := make([]string, len(providers))
+	for i, p := range providers {
+		names[i] = string(p)
+	}
+	return names
 }
 
 // redisMetrics exposes the connection pools of Redis, read when they are scraped.

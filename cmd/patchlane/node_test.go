@@ -194,6 +194,21 @@ func (s *site) get(url string) (int, string) {
 	return res.StatusCode, string(body)
 }
 
+// page reads what answers a request.
+func (s *site) page(req *http.Request) string {
+	s.tb.Helper()
+	res, err := s.http.Do(req)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	return string(body)
+}
+
 // client returns a client of a node's API.
 func (n *node) client() *demoClient {
 	return &demoClient{http: n.site.http, url: n.API, key: n.site.key}

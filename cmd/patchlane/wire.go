@@ -88,13 +88,14 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 
 	db, err := store.Open(ctx, store.Config{
 		URL: cfg.DatabaseURL, MaxConns: cfg.DatabasePool, ReadConns: cfg.ReadPool,
-		NotesLimit: cfg.NotesLimit, Registerer: reg, Logger: logger,
+		NotesLimit: cfg.NotesLimit, Providers: providerNames(), Registerer: reg, Logger: logger,
 	})
 	if err != nil {
 		return &configError{errors.Join(err, ops.Close())}
 	}
 	queue, side := target.queueClient(cfg.RedisPool), target.mirrorClient(cfg.RedisPool)
 	redisMetrics(reg, map[string]redis.UniversalClient{"lanes": queue, "mirror": side})
+	reg.MustRegister(lane.NewServerCollector(side))
 	durability := newDurability(side, cfg.AllowVolatileQueue, logger, reg)
 	front.health = &health{
 		postgres: db.Ping,
@@ -139,6 +140,8 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 		if err := durability.wait(ctx); err != nil {
 			return err
 		}
+		// What all workers would say of one Redis and one Postgres: the API has enough to do.
+		reg.MustRegister(tasks.NewCollector(asynq.NewInspectorFromRedisClient(side)), db.Backlog())
 		slots := cfg.Concurrency
 		if slots == 0 {
 			slots = counts.Contact
