@@ -49,17 +49,26 @@ type Retry struct {
 // Its errors are those that a client is answered with. The write is nil unless
 // it got as far as the append.
 func (s *Server) Retry(ctx context.Context, ref contact.WriteRef, how Retry) (*contact.Write, contact.Receipt, error) {
-	w, err := s.claimRetry(ctx, ref)
+	w, err := s.claimRetry(ctx, ref, how.Force)
 	if err != nil {
 		return nil, contact.Receipt{}, err
 	}
-	w.Force, w.Actor, w.TraceParent = how.Force, how.Actor, how.TraceParent
-	if how.Force {
-		// What the client once expected of the contact is what failed.
-		w.IfMatch = nil
-	}
+	w.Actor, w.TraceParent = how.Actor, how.TraceParent
 	receipt, err := s.append(ctx, w)
+	if err == nil {
+		s.sent(ctx, []contact.WriteRef{ref})
+	}
 	return w, receipt, err
+}
+
+// sent notes that retries were appended. A note that is lost costs the next
+// replay a look at the lane.
+func (s *Server) sent(ctx context.Context, failed []contact.WriteRef) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	if err := s.opt.Failed.RetriesSent(ctx, failed); err != nil {
+		s.opt.Logger.WarnContext(ctx, "sent retries are not noted", "writes", len(failed), "err", err)
+	}
 }
 
 // readForce reads the optional body of a retry.
@@ -80,7 +89,7 @@ func (x *exchange) readForce() (bool, error) {
 
 // claimRetry fixes the id of the write that repeats a failed one, and returns
 // that write.
-func (s *Server) claimRetry(ctx context.Context, ref contact.WriteRef) (*contact.Write, error) {
+func (s *Server) claimRetry(ctx context.Context, ref contact.WriteRef, force bool) (*contact.Write, error) {
 	record, err := s.locate(ctx, ref)
 	if err != nil {
 		return nil, err
@@ -100,21 +109,15 @@ func (s *Server) claimRetry(ctx context.Context, ref contact.WriteRef) (*contact
 		// An earlier retry fixed the id. If its write got in, this is a second.
 		_, err := s.locate(ctx, contact.WriteRef{Account: ref.Account, ID: failed.RetryID})
 		if err == nil {
+			s.sent(ctx, []contact.WriteRef{ref})
 			return nil, alreadyRetried()
 		}
 		if contact.CodeOf(err) != contact.CodeNotFound {
 			return nil, err
 		}
 	}
-	w, err := contact.Decode(failed.Raw)
-	if err != nil {
-		return nil, &contact.Error{Code: contact.CodeUnreadable, Message: "The failed write cannot be read.", Err: err}
-	}
-	w.ID, w.RetryOf, w.ReplyTo, w.Idempotency = failed.RetryID, ref.ID, "", nil
-	if w.RetryAcceptedAt.IsZero() {
-		w.RetryAcceptedAt = failed.AcceptedAt
-	}
-	return &w, nil
+	w, err := failed.Repeat(force)
+	return &w, err
 }
 
 // retriable refuses what cannot be retried before anything is fixed. A write

@@ -49,6 +49,12 @@ type failedWrites interface {
 	// the answer stands, and differs from newID when an earlier, unfinished
 	// retry fixed it.
 	ClaimRetry(ctx context.Context, account, id, newID uuid.UUID) (contact.FailedWrite, error)
+	// ClaimRetries is ClaimRetry for many writes; what is not free is left out.
+	ClaimRetries(ctx context.Context, claims []contact.RetryClaim) ([]contact.FailedWrite, error)
+	// RetriesSent notes that the writes that repeat failed ones were appended.
+	RetriesSent(ctx context.Context, failed []contact.WriteRef) error
+	// Failures lists what is open, in the order of retries.
+	Failures(ctx context.Context, q contact.FailureQuery) ([]contact.Failure, error)
 	// Discard gives a failed write up; it succeeds only while no retry is fixed.
 	Discard(ctx context.Context, account, id uuid.UUID) error
 }

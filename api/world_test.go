@@ -37,6 +37,7 @@ type world struct {
 	failed   map[contact.WriteRef]*contact.FailedWrite
 	queue    []contact.Entry
 	appended []contact.Write
+	sent     []uuid.UUID // failed writes whose retry was noted as sent
 	idem     map[string]contact.Write
 	created  map[string]uuid.UUID
 	waiters  map[uuid.UUID]chan contact.Outcome

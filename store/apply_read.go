@@ -23,10 +23,11 @@ const (
 		FROM unnest($1::uuid[], $2::uuid[]) AS k (account_id, id)
 		JOIN writes w ON w.account_id = k.account_id AND w.id = k.id`
 
-	lockContactsSQL = `SELECT ` + contactColumns + `, coalesce(a.consent_lock, false)
+	readContactsSQL = `SELECT ` + contactColumns + `, coalesce(a.consent_lock, false)
 		FROM unnest($1::uuid[], $2::uuid[]) AS k (account_id, id)
 		JOIN contacts c ON c.account_id = k.account_id AND c.id = k.id
-		LEFT JOIN accounts a ON a.id = c.account_id
+		LEFT JOIN accounts a ON a.id = c.account_id`
+	lockContactsSQL = readContactsSQL + `
 		ORDER BY c.id, c.account_id
 		FOR UPDATE OF c`
 
@@ -53,12 +54,6 @@ const (
 		JOIN contacts r ON r.account_id = k.account_id AND r.id = k.id
 		JOIN contacts c ON c.account_id = r.account_id AND c.external_id = r.external_id AND c.id <> r.id
 		WHERE c.archived_at IS NULL`
-
-	// The lower bound on the id lets Postgres leave older partitions alone; it
-	// allows for a client's clock that is a day behind.
-	changedSinceSQL = `SELECT DISTINCT c.change ->> 'field'
-		FROM writes w CROSS JOIN LATERAL jsonb_array_elements(w.changes) AS c (change)
-		WHERE w.account_id = $1 AND w.contact_id = $2 AND w.accepted_at > $3 AND w.id >= $4`
 )
 
 // lockAndRead is one round trip: the lane's row, what the ledger knows of the
@@ -67,7 +62,7 @@ const (
 func (t *laneTx) lockAndRead(ctx context.Context, b *batch) error {
 	return t.roundTrip(ctx, b, func(q *pgx.Batch) {
 		b.queueLedger(q)
-		b.queueContacts(q)
+		b.queueContacts(q, lockContactsSQL)
 		b.queueTaken(q)
 		b.queueDefinitions(q)
 		b.queueSuppressed(q)
@@ -148,7 +143,7 @@ func (b *batch) queueLedger(q *pgx.Batch) {
 	})
 }
 
-func (b *batch) queueContacts(q *pgx.Batch) {
+func (b *batch) queueContacts(q *pgx.Batch, sql string) {
 	refs := make(map[contact.Ref]struct{}, len(b.entries))
 	accounts, ids := make(idColumn, 0, len(b.entries)), make(idColumn, 0, len(b.entries))
 	for i := range b.entries {
@@ -159,7 +154,7 @@ func (b *batch) queueContacts(q *pgx.Batch) {
 		refs[ref] = struct{}{}
 		accounts, ids = append(accounts, idValue(ref.Account)), append(ids, idValue(ref.ID))
 	}
-	q.Queue(lockContactsSQL, accounts, ids).Query(func(rows pgx.Rows) error {
+	q.Queue(sql, accounts, ids).Query(func(rows pgx.Rows) error {
 		defer rows.Close()
 		for rows.Next() {
 			var lock bool
@@ -212,33 +207,6 @@ func (b *batch) queueTaken(q *pgx.Batch) {
 			}
 			return nil
 		})
-}
-
-// readChangedSince asks what was changed since the failed write was accepted,
-// when the first entry repeats one without force. A later such entry cuts the
-// batch, so it comes to be the first of another.
-func (t *laneTx) readChangedSince(ctx context.Context, b *batch) error {
-	if len(b.work) == 0 || b.work[0].RetryOf == uuid.Nil || b.work[0].Force {
-		return nil
-	}
-	ctx, cancel := withDeadline(ctx, stepRead, stepTimeout)
-	defer cancel()
-	w := &b.work[0].Write
-	rows, err := t.tx.Query(ctx, changedSinceSQL, w.Account, w.Contact, w.RetryAcceptedAt,
-		floorID(w.RetryAcceptedAt.Add(-24*time.Hour)))
-	if err != nil {
-		return stepError(ctx, "read changes since", err)
-	}
-	fields, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return stepError(ctx, "read changes since", err)
-	}
-	changed := make(map[string]bool, len(fields))
-	for _, f := range fields {
-		changed[f] = true
-	}
-	b.changed = map[uuid.UUID]map[string]bool{w.ID: changed}
-	return nil
 }
 
 // wrap puts the operation before an error; nil stays nil.

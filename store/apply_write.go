@@ -24,11 +24,12 @@ const (
 			version, actor, source, accepted_at, idempotency_key, retry_of, changes, skipped, source_event)`
 
 	insertFailedSQL = `INSERT INTO failed_writes
-			(account_id, id, contact_id, lane, offsets, code, payload, accepted_at, failed_at)
-		SELECT d.account_id, d.id, d.contact_id, $1::text, d.offsets, d.code, d.payload, d.accepted_at, $2::timestamptz
+			(account_id, id, contact_id, lane, offsets, code, payload, accepted_at, failed_at, origin_at)
+		SELECT d.account_id, d.id, d.contact_id, $1::text, d.offsets, d.code, d.payload, d.accepted_at, $2::timestamptz,
+			d.origin_at
 		FROM unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::bytea[],
-			$9::timestamptz[])
-		AS d (account_id, id, contact_id, offsets, code, payload, accepted_at)`
+			$9::timestamptz[], $10::timestamptz[])
+		AS d (account_id, id, contact_id, offsets, code, payload, accepted_at, origin_at)`
 
 	advanceSQL         = `UPDATE lanes SET offsets = $2, recheck = $4::jsonb WHERE lane = $1 AND offsets = $3`
 	advanceUnfencedSQL = `UPDATE lanes SET offsets = $2, recheck = $4::jsonb WHERE lane = $1 AND $3::text IS NOT NULL`
@@ -164,7 +165,7 @@ func (b *batch) failedArgs() ([]any, bool) {
 	var accounts, ids, contacts idColumn
 	var offsets, codes []string
 	var payloads [][]byte
-	var accepted []time.Time
+	var accepted, origins []time.Time
 	for i := range b.folded.Outcomes {
 		o, e := &b.folded.Outcomes[i], &b.work[i]
 		if o.State != contact.Failed {
@@ -175,10 +176,10 @@ func (b *batch) failedArgs() ([]any, bool) {
 		offsets, codes = append(offsets, e.String()), append(codes, string(o.Code))
 		// Never nil: that would be NULL.
 		payloads = append(payloads, append([]byte{}, e.Raw...))
-		accepted = append(accepted, e.AcceptedAt)
+		accepted, origins = append(accepted, e.AcceptedAt), append(origins, originOf(&e.Write))
 	}
 	return []any{
-		b.lane.String(), b.now, accounts, ids, contacts, offsets, codes, payloads, accepted,
+		b.lane.String(), b.now, accounts, ids, contacts, offsets, codes, payloads, accepted, origins,
 	}, len(ids) > 0
 }
 

@@ -30,8 +30,9 @@ type Batch struct {
 	// give; nil: none is.
 	Suppressed map[Address]Suppression
 	// ChangedSince names, by the id of a retry that is not forced, the fields
-	// of the change log that changed after the failed write was accepted. Only
-	// the first entry's is read: Fold cuts before any other retry.
+	// of the change log that changed after the failed write was accepted. It is
+	// what was true before the batch, so Fold cuts before such a retry of a
+	// contact that an earlier entry names.
 	ChangedSince map[uuid.UUID]map[string]bool
 	// Definitions holds, by account, at least those definitions that the
 	// entries name and that exist. nil: everything counts as defined.
@@ -89,7 +90,7 @@ func (b *Batch) Fold(entries []Entry) Folded {
 	f.changes = make([]Change, 0, 2*len(entries))
 	f.out.Outcomes = make([]Outcome, 0, len(entries))
 	for i := range entries {
-		o, err := f.entry(&entries[i], i == 0)
+		o, err := f.entry(&entries[i])
 		if errors.Is(err, errCut) {
 			break
 		}
@@ -130,7 +131,7 @@ type state struct {
 }
 
 // entry applies one entry; errCut if it has to wait.
-func (f *folder) entry(e *Entry, first bool) (Outcome, error) {
+func (f *folder) entry(e *Entry) (Outcome, error) {
 	o := Outcome{
 		WriteID: e.ID, Ref: e.Ref(), Kind: e.Kind, AcceptedAt: e.AcceptedAt, AppliedAt: f.now,
 	}
@@ -138,7 +139,7 @@ func (f *folder) entry(e *Entry, first bool) (Outcome, error) {
 		o.fail(fail(CodeUnreadable, "the entry cannot be read"))
 		return o, nil //nolint:nilerr // poison is the entry's failure, not the fold's
 	}
-	if e.RetryOf != uuid.Nil && !e.Force && !first {
+	if e.RetryOf != uuid.Nil && !e.Force && f.states[o.Ref] != nil {
 		return o, errCut
 	}
 	a := attempt{folder: f, state: f.state(o.Ref), write: &e.Write, from: len(f.changes)}

@@ -311,8 +311,14 @@ func TestFoldCuts(t *testing.T) {
 		"created and changed":        {[]func(w *Write){kind(40, KindCreate), func(w *Write) { w.Contact = idOf(40) }}, 2},
 		"failed, then email":         {[]func(w *Write){kind(10, KindCreate), email(10, "a@x.org")}, 2},
 		"retry behind":               {[]func(w *Write){func(*Write) {}, retry}, 1},
-		"retry first":                {[]func(w *Write){retry, func(*Write) {}}, 2},
-		"forced retry":               {[]func(w *Write){func(*Write) {}, func(w *Write) { retry(w); w.Force = true }}, 2},
+		"retry behind a failure":     {[]func(w *Write){kind(10, KindCreate), retry}, 1},
+		"two retries of a contact":   {[]func(w *Write){retry, retry}, 1},
+		"retries of two contacts": {[]func(w *Write){retry, func(w *Write) {
+			retry(w)
+			w.Contact = idOf(11)
+		}}, 2},
+		"retry first":  {[]func(w *Write){retry, func(*Write) {}}, 2},
+		"forced retry": {[]func(w *Write){func(*Write) {}, func(w *Write) { retry(w); w.Force = true }}, 2},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

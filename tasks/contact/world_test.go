@@ -27,12 +27,14 @@ type world struct {
 	contacts map[Ref]*Contact
 	log      []Outcome
 	lock     map[uuid.UUID]bool
+	// origins holds, by the id of a retry, when the failed write was accepted.
+	origins map[uuid.UUID]time.Time
 	// respell makes the world store JSON as jsonb would: spelled anew.
 	respell bool
 }
 
 func newWorld() *world {
-	return &world{contacts: map[Ref]*Contact{}, lock: map[uuid.UUID]bool{}}
+	return &world{contacts: map[Ref]*Contact{}, lock: map[uuid.UUID]bool{}, origins: map[uuid.UUID]time.Time{}}
 }
 
 func (w *world) taken(account uuid.UUID, f Field, key string, self uuid.UUID) bool {
@@ -47,32 +49,46 @@ func (w *world) taken(account uuid.UUID, f Field, key string, self uuid.UUID) bo
 	return false
 }
 
-// changedSince does what the store does for the first entry of a batch.
-func (w *world) changedSince(e *Entry) map[uuid.UUID]map[string]bool {
-	if e.RetryOf == uuid.Nil || e.Force {
-		return nil
-	}
-	fields := map[string]bool{}
-	for _, o := range w.log {
-		if o.Ref != e.Ref() || !o.AcceptedAt.After(e.RetryAcceptedAt) {
+// changedSince does what the store does for the retries of a batch. What a retry
+// changed counts as changed when the failed write was accepted.
+func (w *world) changedSince(entries []Entry) map[uuid.UUID]map[string]bool {
+	changed := map[uuid.UUID]map[string]bool{}
+	for i := range entries {
+		e := &entries[i]
+		if e.RetryOf == uuid.Nil || e.Force {
 			continue
 		}
-		for _, ch := range o.Changes {
-			fields[ch.Field] = true
+		changed[e.ID] = map[string]bool{}
+		for _, o := range w.log {
+			at := o.AcceptedAt
+			if retried, ok := w.origins[o.WriteID]; ok {
+				at = retried
+			}
+			if o.Ref != e.Ref() || !at.After(e.RetryAcceptedAt) {
+				continue
+			}
+			for _, ch := range o.Changes {
+				changed[e.ID][ch.Field] = true
+			}
 		}
 	}
-	return map[uuid.UUID]map[string]bool{e.ID: fields}
+	return changed
 }
 
 // fold applies the head of the entries and returns what was consumed.
 func (w *world) fold(entries []Entry) Folded {
 	b := Batch{
 		Now: epoch.Add(time.Hour), NotesLimit: 64, Contacts: w.contacts, ConsentLock: w.lock,
-		Taken: w.taken, ChangedSince: w.changedSince(&entries[0]),
+		Taken: w.taken, ChangedSince: w.changedSince(entries),
 	}
 	out := b.Fold(entries)
 	for _, fc := range slices.Concat(out.Created, out.Updated) {
 		w.store(fc)
+	}
+	for i := range out.Outcomes {
+		if e := &entries[i]; e.RetryOf != uuid.Nil {
+			w.origins[e.ID] = e.RetryAcceptedAt
+		}
 	}
 	w.log = append(w.log, out.Outcomes...)
 	return out
