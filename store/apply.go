@@ -38,6 +38,7 @@ func (s *Store) Apply(ctx context.Context, lane contact.Lane, entries []contact.
 			return contact.AppliedBatch{}, err
 		}
 		failpoint.Hit("apply.locked")
+		alone := failpoint.Begin(lane)
 		if err := s.recheckFirst(ctx, tx, b); err != nil {
 			return contact.AppliedBatch{}, err
 		}
@@ -55,9 +56,11 @@ func (s *Store) Apply(ctx context.Context, lane contact.Lane, entries []contact.
 			return contact.AppliedBatch{}, err
 		}
 		failpoint.Hit("apply.before_commit")
+		alone.Ending()
 		if err := tx.commit(ctx); err != nil {
 			return contact.AppliedBatch{}, err
 		}
+		alone.Committed()
 		failpoint.Hit("apply.after_commit")
 		s.alarmStale(ctx, b)
 		if err := s.recheckGiven(ctx, lane, b.last(), b.folded.Given); err != nil {

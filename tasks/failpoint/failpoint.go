@@ -6,5 +6,21 @@
 // the crash suite proves each row of the crash table.
 package failpoint
 
+import "fmt"
+
 // Hit marks a place.
 func Hit(string) {}
+
+// Span is a stretch in which one process alone may be at work on something. A
+// build with the tag "faults" writes those that committed into a file, and the
+// suite looks for two at once.
+type Span struct{}
+
+// Begin marks that the work on something has begun, with its lock held.
+func Begin(fmt.Stringer) Span { return Span{} }
+
+// Ending marks the last moment before the lock is given back.
+func (Span) Ending() {}
+
+// Committed says that the work counts.
+func (Span) Committed() {}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -14,12 +15,17 @@ import (
 
 // verdict counts what is wrong; the zero value is what the promise demands.
 type verdict struct {
+	// Rules 1 to 3.
 	lost, doubled, disordered int
-	// gaps counts audit versions that are missing or stand twice; broken the
-	// old values that are not the previous new value; unledgered the
-	// acknowledged writes without a row of their own in the ledger.
-	gaps, broken, unledgered int
-	acknowledged, unknown    int
+	// gaps are audit versions that are missing or stand twice; broken are old
+	// values that are not the previous new value (rule 4), unfolded members of a
+	// contact that its audit does not explain (5), consent flags that are not what
+	// was said (6), unledgered acknowledged writes without a row of their own (7),
+	// offsets lanes whose offset is not the stream's last id (8), together
+	// transactions of one lane at the same time (9).
+	gaps, broken, unfolded, consent, unledgered, offsets, together int
+
+	acknowledged, unknown, events, spans int
 	// first is the first problem found, for people.
 	first string
 }
@@ -31,74 +37,103 @@ func (v *verdict) problem(count *int, format string, args ...any) {
 	}
 }
 
-// wrong tells whether any rule is broken.
-func (v *verdict) wrong() bool {
-	return v.lost+v.doubled+v.disordered+v.gaps+v.broken+v.unledgered > 0
+// others counts the problems beyond lost, doubled and disordered writes.
+func (v *verdict) others() int {
+	return v.gaps + v.broken + v.unfolded + v.consent + v.unledgered + v.offsets + v.together
 }
 
-// settled waits until no lane holds an entry. Offsets and streams agree then.
+// wrong tells whether any rule is broken.
+func (v *verdict) wrong() bool { return v.lost+v.doubled+v.disordered+v.others() > 0 }
+
+// settled waits until no lane holds an entry.
 func (s *stack) settled(within time.Duration) {
 	s.t.Helper()
+	rdb := s.direct(s.t)
 	eventually(s.t, within, func() error {
-		var reply struct {
-			Lanes []struct {
-				Lane  string
-				Depth int64
+		for lane, log := range laneLogs() {
+			depth, err := rdb.XLen(s.t.Context(), log).Result()
+			if err != nil {
+				return err
 			}
-		}
-		s.runJSON(&reply, "admin", "lanes", "--json")
-		for _, l := range reply.Lanes {
-			if l.Depth > 0 {
-				return fmt.Errorf("lane %s still holds %d entries", l.Lane, l.Depth)
+			if depth > 0 {
+				return fmt.Errorf("lane %s still holds %d entries", lane, depth)
 			}
 		}
 		return nil
 	})
 }
 
-// check compares a history with what is stored.
-func (s *stack) check(ctx context.Context, api string, h *history) verdict {
-	s.t.Helper()
-	var v verdict
+// check compares a history with what is stored, by all nine rules.
+func (s *stack) check(tb testing.TB, h *history) verdict {
+	tb.Helper()
+	v := verdict{events: len(h.events)}
 	byContact := make([][]*attempt, len(h.contacts))
+	said := make([][]opinion, len(h.contacts))
 	for _, a := range h.attempts {
 		byContact[a.contact] = append(byContact[a.contact], a)
 		switch a.answer {
 		case acknowledged:
 			v.acknowledged++
+			if a.consent != nil {
+				said[a.contact] = append(said[a.contact], *a.consent)
+			}
 		case unknown:
 			v.unknown++
 		case refused:
 		}
 	}
-	db, err := pgx.Connect(ctx, s.pg.URL())
-	if err != nil {
-		s.t.Fatal(err)
+	for _, o := range h.events {
+		said[o.contact] = append(said[o.contact], o)
 	}
-	defer func() { _ = db.Close(context.WithoutCancel(ctx)) }()
-	for contact, id := range h.contacts {
-		status, body, err := s.call(ctx, http.MethodGet, api+"/v1/contacts/"+id, nil, nil)
-		if err != nil || status != http.StatusOK {
-			s.t.Fatalf("read contact %d: %d %v", contact, status, err)
+	db, api := s.postgres(tb), s.anAPI(tb)
+	for i := range h.contacts {
+		c := s.stored(tb, api, h.contacts[i].id)
+		v.tokens(i, c.notes, byContact[i])
+		s.checkAudit(tb, db, &v, c)
+		s.checkLedger(tb, db, &v, c.id, byContact[i])
+		is := text(c.members["sms_unsubscribed"]) == "true"
+		if want, sure := unsubscribed(said[i]); sure && is != want {
+			v.problem(&v.consent, "contact %d: sms_unsubscribed is %t after %+v", i, is, said[i])
 		}
-		var reply struct {
-			Data struct {
-				Notes   *string
-				Version int64
-			}
-		}
-		if err := json.Unmarshal(body, &reply); err != nil {
-			s.t.Fatal(err)
-		}
-		var notes []string
-		if reply.Data.Notes != nil {
-			notes = strings.Split(*reply.Data.Notes, "\n")
-		}
-		v.tokens(contact, notes, byContact[contact])
-		s.checkAudit(ctx, db, &v, id, reply.Data.Version, notes)
-		s.checkLedger(ctx, db, &v, id, byContact[contact])
+	}
+	s.checkOffsets(tb, db, &v)
+	var err error
+	var first string
+	if v.spans, v.together, first, err = overlaps(s.witness); err != nil {
+		tb.Fatal(err)
+	}
+	if v.first == "" {
+		v.first = first
 	}
 	return v
+}
+
+// stored is a contact as the API shows it.
+type stored struct {
+	id      string
+	version int64
+	notes   []string
+	members map[string]*json.RawMessage
+}
+
+func (s *stack) stored(tb testing.TB, api, id string) stored {
+	tb.Helper()
+	status, body, err := s.call(tb.Context(), http.MethodGet, api+"/v1/contacts/"+id, nil, nil)
+	if err != nil || status != http.StatusOK {
+		tb.Fatalf("read contact: %d %v", status, err)
+	}
+	var reply struct{ Data map[string]*json.RawMessage }
+	if err := json.Unmarshal(body, &reply); err != nil {
+		tb.Fatal(err)
+	}
+	c := stored{id: id, members: reply.Data}
+	if err := json.Unmarshal(*reply.Data["version"], &c.version); err != nil {
+		tb.Fatal(err)
+	}
+	if notes := text(reply.Data["notes"]); notes != "" {
+		c.notes = strings.Split(notes, "\n")
+	}
+	return c
 }
 
 // tokens holds the notes of one contact against its writes: rules 1 to 3.
@@ -113,6 +148,9 @@ func (v *verdict) tokens(contact int, notes []string, attempts []*attempt) {
 	}
 	known := make([]*attempt, len(notes))
 	for _, a := range attempts {
+		if a.token == "" {
+			continue
+		}
 		i, stands := at[a.token]
 		switch {
 		case stands && a.answer == refused:
@@ -139,77 +177,126 @@ func (v *verdict) tokens(contact int, notes []string, attempts []*attempt) {
 	}
 }
 
+// change is one row of the change log.
+type change struct {
+	Version   int64
+	Field, Op string
+	Old, New  *json.RawMessage
+}
+
 // checkAudit reads the change log of one contact: rules 4 and 5.
-func (s *stack) checkAudit(ctx context.Context, db *pgx.Conn, v *verdict, id string, version int64, notes []string) {
-	s.t.Helper()
-	rows, err := db.Query(ctx, `SELECT version, field, op, old_value, new_value FROM crm_field_change_log
-		WHERE contact_id = $1 ORDER BY version, field`, id)
+func (s *stack) checkAudit(tb testing.TB, db *pgx.Conn, v *verdict, c stored) {
+	tb.Helper()
+	rows, err := db.Query(tb.Context(), `SELECT version, field, op, old_value, new_value FROM crm_field_change_log
+		WHERE contact_id = $1 ORDER BY version, field`, c.id)
 	if err != nil {
-		s.t.Fatal(err)
-	}
-	type change struct {
-		Version   int64
-		Field, Op string
-		Old, New  *json.RawMessage
+		tb.Fatal(err)
 	}
 	log, err := pgx.CollectRows(rows, pgx.RowToStructByPos[change])
 	if err != nil {
-		s.t.Fatal(err)
+		tb.Fatal(err)
 	}
 	last, fields, appended := int64(0), map[string]string{}, []string{}
-	for _, c := range log {
-		if c.Version != last && c.Version != last+1 {
-			v.problem(&v.gaps, "contact %s: audit version %d follows %d", id, c.Version, last)
+	for _, row := range log {
+		if row.Version != last && row.Version != last+1 {
+			v.problem(&v.gaps, "contact %s: audit version %d follows %d", c.id, row.Version, last)
 		}
-		last = c.Version
-		if c.Op == "append" {
-			appended = append(appended, text(c.New))
+		last = row.Version
+		if row.Op == "append" {
+			appended = append(appended, text(row.New))
 			continue
 		}
-		if was := fields[c.Field]; text(c.Old) != was {
-			v.problem(&v.broken, "contact %s: version %d of %s: old value %q, previous new value %q", id, c.Version, c.Field, text(c.Old), was)
+		if was := fields[row.Field]; text(row.Old) != was {
+			v.problem(&v.broken, "contact %s: version %d of %s: old value %q, previous new value %q", c.id, row.Version, row.Field, text(row.Old), was)
 		}
-		fields[c.Field] = text(c.New)
+		fields[row.Field] = text(row.New)
 	}
-	if last != version {
-		v.problem(&v.gaps, "contact %s: version %d, audit ends at %d", id, version, last)
+	if last != c.version {
+		v.problem(&v.gaps, "contact %s: version %d, audit ends at %d", c.id, c.version, last)
 	}
-	if !slices.Equal(appended, notes) {
-		v.problem(&v.broken, "contact %s: the appends in the audit are not the notes", id)
+	if !slices.Equal(appended, c.notes) {
+		v.problem(&v.broken, "contact %s: the appends in the audit are not the notes", c.id)
+	}
+	for _, f := range auditedFields() {
+		if got := text(c.members[f]); got != fields[f] {
+			v.problem(&v.unfolded, "contact %s: %s is %q, its audit ends with %q", c.id, f, got, fields[f])
+		}
 	}
 }
 
-// text reads a logged value; NULL, JSON null and the empty string are one.
+// auditedFields are the members that an audit explains, but for the notes.
+func auditedFields() []string {
+	return []string{
+		"first_name", "last_name", "email", "phone", "landline", "date_of_birth", "job_title", "company_name",
+		"linkedin_url", "avatar_url", "contact_owner", "external_id", "source",
+		"email_unsubscribed", "email_unsubscribed_reason", "sms_unsubscribed", "sms_unsubscribed_reason",
+	}
+}
+
+// text reads a value; NULL, JSON null, false and the empty string are one.
 func text(raw *json.RawMessage) string {
 	if raw == nil {
 		return ""
 	}
 	var s string
-	if json.Unmarshal(*raw, &s) != nil {
-		return string(*raw)
+	if json.Unmarshal(*raw, &s) == nil {
+		return s
+	}
+	if s = string(*raw); s == "false" {
+		return ""
 	}
 	return s
 }
 
-// checkLedger counts the rows of one contact in the ledger: rule 7. Every
-// acknowledged write has one, an unknown one at most one, and the create one.
-func (s *stack) checkLedger(ctx context.Context, db *pgx.Conn, v *verdict, id string, attempts []*attempt) {
-	s.t.Helper()
-	var rows, ids int
-	if err := db.QueryRow(ctx, `SELECT count(*), count(DISTINCT id) FROM writes WHERE contact_id = $1 AND kind = 'patch'`, id).Scan(&rows, &ids); err != nil {
-		s.t.Fatal(err)
+// checkLedger holds the ledger rows of one contact against its writes: rule 7.
+func (s *stack) checkLedger(tb testing.TB, db *pgx.Conn, v *verdict, id string, attempts []*attempt) {
+	tb.Helper()
+	rows, err := db.Query(tb.Context(), `SELECT id::text, state FROM writes WHERE contact_id = $1 AND kind = 'patch'`, id)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	type entry struct{ ID, State string }
+	ledger, err := pgx.CollectRows(rows, pgx.RowToStructByPos[entry])
+	if err != nil {
+		tb.Fatal(err)
+	}
+	state := map[string]string{}
+	for _, e := range ledger {
+		state[e.ID] = e.State
 	}
 	acked, open := 0, 0
 	for _, a := range attempts {
 		switch a.answer {
 		case acknowledged:
 			acked++
+			if st := state[a.id]; st != "applied" && st != "unchanged" {
+				v.problem(&v.unledgered, "contact %s: write %s was acknowledged and is %q", id, a.id, st)
+			}
 		case unknown:
 			open++
 		case refused:
 		}
 	}
-	if rows != ids || rows < acked || rows > acked+open {
-		v.problem(&v.unledgered, "contact %s: %d ledger rows of %d writes for %d acknowledged and %d unknown ones", id, rows, ids, acked, open)
+	if len(ledger) != len(state) || len(ledger) < acked || len(ledger) > acked+open {
+		v.problem(&v.unledgered, "contact %s: %d ledger rows of %d writes for %d acknowledged and %d unknown ones", id, len(ledger), len(state), acked, open)
+	}
+}
+
+// checkOffsets compares every lane's offset with its stream's last id: rule 8.
+func (s *stack) checkOffsets(tb testing.TB, db *pgx.Conn, v *verdict) {
+	tb.Helper()
+	ctx, rdb := context.WithoutCancel(tb.Context()), s.direct(tb)
+	for lane, log := range laneLogs() {
+		var offset string
+		if err := db.QueryRow(ctx, `SELECT offsets FROM lanes WHERE lane = $1`, lane).Scan(&offset); err != nil {
+			tb.Fatal(err)
+		}
+		last := "0-0"
+		if info, err := rdb.XInfoStream(ctx, log).Result(); err == nil {
+			last = info.LastGeneratedID
+		}
+		if offset != last {
+			v.problem(&v.offsets, "lane %s: the offset is %s, the stream ends at %s", lane, offset, last)
+		}
 	}
 }

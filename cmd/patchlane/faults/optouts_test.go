@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -65,6 +66,8 @@ func TestOptOutCrash(t *testing.T) {
 // once their STOP was taken: a STOP that is sent again must not undo that.
 func TestOptOutChaos(t *testing.T) {
 	t.Parallel()
+	seed := environment(t).seed
+	t.Logf("PATCHLANE_SEED=%d", seed)
 	h := newHooks(t)
 	const places = 60
 	crowd := make([]*people, places)
@@ -82,7 +85,8 @@ func TestOptOutChaos(t *testing.T) {
 	for p, failpoints := range map[*process]string{
 		h.worker: "optouts.heard=0.1,optouts.settled=0.1", h.api: "webhook.consumed=0.05,webhook.appended=0.1",
 	} {
-		killers.Go(func() error { kills.Add(int64(p.killAtRandom(killing, failpoints))); return nil })
+		dice := rand.New(rand.NewPCG(seed, uint64(len(p.role))))
+		killers.Go(func() error { kills.Add(int64(p.killAtRandom(killing, failpoints, dice))); return nil })
 	}
 	providers.SetLimit(4)
 	for i, p := range crowd {
@@ -151,7 +155,7 @@ func newHooks(t *testing.T) *hooks {
 
 // role starts an API or a worker.
 func (h *hooks) role(name string) *process {
-	p := h.stack.start(name, "")
+	p := h.stack.start(name)
 	p.ready()
 	return p
 }

@@ -4,19 +4,19 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
 	"patchlane/deploy/local"
@@ -69,16 +69,35 @@ func binary(t *testing.T, tags string) string {
 	return bin
 }
 
-// stack is a Postgres, a Redis and the patchlane processes on them.
+// stack is a Postgres, a Redis and the patchlane processes on them, with a
+// wire between each two that speak to each other.
 type stack struct {
 	t     *testing.T
 	bin   string
 	env   []string
 	pg    *local.Postgres
 	redis *local.Redis
-	key   string
+	// The wires of the roles; the one to an API belongs to its process.
+	apiRedis, apiPostgres, workerRedis, workerPostgres *wire
+
+	account, key string
+	// hook is the endpoint at which the provider posts.
+	hook hook
+	// witness is the file in which the processes note what they were alone with.
+	witness string
+	// procs are the processes, logs the files that they write.
+	procs []*process
+	logs  []string
 	// client is what the writers use.
 	client *http.Client
+
+	mu sync.Mutex
+	// serial tells the contacts of one stack apart.
+	serial int
+	// private is what was used and may stand in no log.
+	private []string
+	// heard are bodies of errors, which clients put into logs of theirs.
+	heard []string
 }
 
 // newStack starts the servers with fsync on, migrates, and makes a key.
@@ -91,22 +110,78 @@ func newStack(t *testing.T, tags string) *stack {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = pg.Stop() })
-	rd, err := local.StartRedis(ctx, local.RedisOptions{Durable: true})
+	rd, err := local.StartRedis(ctx, local.RedisOptions{Durable: true, NoStandIn: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = rd.Stop() })
-	s := &stack{t: t, bin: bin, pg: pg, redis: rd, client: keepAlive()}
+	s := &stack{t: t, bin: bin, pg: pg, redis: rd, client: keepAlive(), witness: filepath.Join(t.TempDir(), "witness")}
 	t.Cleanup(s.client.CloseIdleConnections)
-	s.env = append(os.Environ(), "DATABASE_URL="+pg.URL(), "REDIS_URL="+rd.URL())
+	pgAt, err := url.Parse(pg.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.apiRedis, s.apiPostgres = newWire(t, rd.Addr()), newWire(t, pgAt.Host)
+	s.workerRedis, s.workerPostgres = newWire(t, rd.Addr()), newWire(t, pgAt.Host)
+	s.env = append(os.Environ(), "DATABASE_URL="+pg.URL(), "REDIS_URL="+rd.URL(), "PATCHLANE_WITNESS="+s.witness)
 	s.run("migrate")
 	var account struct{ ID string }
 	s.runJSON(&account, "admin", "account", "create", "--name", "faults")
-	var key struct{ Key string }
-	s.runJSON(&key, "admin", "key", "create", "--account", account.ID, "--dialect", "native",
-		"--scope", "contacts:read", "--scope", "contacts:write", "--scope", "crm_audit:read", "--scope", "writes:admin")
-	s.key = key.Key
+	s.account = account.ID
+	s.key = s.newKey(account.ID)
+	s.hook = s.newHook(t)
 	return s
+}
+
+// newKey makes a key of the native dialect.
+func (s *stack) newKey(account string, more ...string) string {
+	s.t.Helper()
+	var key struct{ Key string }
+	s.runJSON(&key, append([]string{
+		"admin", "key", "create", "--account", account, "--dialect", "native",
+		"--scope", "contacts:read", "--scope", "contacts:write", "--scope", "contacts:delete",
+		"--scope", "crm_audit:read", "--scope", "writes:admin", "--scope", "settings:write",
+	}, more...)...)
+	s.secret(key.Key)
+	return key.Key
+}
+
+// secret notes what may stand in no log, metric or error.
+func (s *stack) secret(texts ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.private = append(s.private, texts...)
+}
+
+// anAPI returns the address of an API that answers.
+func (s *stack) anAPI(tb testing.TB) string {
+	tb.Helper()
+	for _, p := range s.procs {
+		if status, _ := p.probe("/readyz"); p.role == "api" && status == http.StatusOK {
+			return p.url
+		}
+	}
+	tb.Fatal("no API is ready")
+	return ""
+}
+
+// direct returns a client of Redis that goes over no wire.
+func (s *stack) direct(tb testing.TB) *redis.Client {
+	tb.Helper()
+	rdb := redis.NewClient(&redis.Options{Addr: s.redis.Addr(), MaxRetries: -1, ContextTimeoutEnabled: true})
+	tb.Cleanup(func() { _ = rdb.Close() })
+	return rdb
+}
+
+// postgres returns a connection that goes over no wire.
+func (s *stack) postgres(tb testing.TB) *pgx.Conn {
+	tb.Helper()
+	db, err := pgx.Connect(tb.Context(), s.pg.URL())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = db.Close(context.WithoutCancel(tb.Context())) })
+	return db
 }
 
 // run runs a subcommand to its end and returns its standard output.
@@ -127,116 +202,6 @@ func (s *stack) runJSON(into any, args ...string) {
 	s.t.Helper()
 	if err := json.Unmarshal(s.run(args...), into); err != nil {
 		s.t.Fatalf("patchlane %v: %v", args, err)
-	}
-}
-
-// process is one patchlane api or worker that is started again after it died,
-// until it is stopped.
-type process struct {
-	s    *stack
-	args []string
-	// failpoints of the next start only; ordinary starts follow.
-	mu     sync.Mutex
-	cmd    *exec.Cmd
-	exited chan struct{}
-	log    *os.File
-	url    string
-}
-
-// start starts a role on a fixed port, so that clients find it again after a
-// restart, and waits until it is ready.
-func (s *stack) start(role, failpoints string) *process {
-	s.t.Helper()
-	p := &process{s: s}
-	ops := freeAddr(s.t)
-	p.args = []string{role, "--ops-listen", ops}
-	p.url = "http://" + ops
-	if role == "api" {
-		listen := freeAddr(s.t)
-		p.args = append(p.args, "--listen", listen)
-		p.url = "http://" + listen
-	}
-	log, err := os.CreateTemp(s.t.TempDir(), role+"-*.log")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	p.log = log
-	s.t.Cleanup(func() {
-		p.kill()
-		_ = log.Close()
-		if s.t.Failed() {
-			s.t.Logf("%s %s:\n%s", role, p.url, tail(log.Name()))
-		}
-	})
-	p.restart(failpoints)
-	return p
-}
-
-// restart starts the process; it must not be running.
-func (p *process) restart(failpoints string) {
-	p.s.t.Helper()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	cmd := exec.Command(p.s.bin, p.args...)
-	cmd.Env = append(slices.Clip(p.s.env), "PATCHLANE_FAILPOINTS="+failpoints)
-	cmd.Stdout, cmd.Stderr = p.log, p.log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		p.s.t.Errorf("start %v: %v", p.args, err)
-		return
-	}
-	exited := make(chan struct{})
-	go func() {
-		defer close(exited)
-		_ = cmd.Wait()
-	}()
-	p.cmd, p.exited = cmd, exited
-}
-
-// ready waits until the process answers its readiness probe.
-func (p *process) ready() {
-	p.s.t.Helper()
-	eventually(p.s.t, 20*time.Second, func() error {
-		res, err := plainClient.Get(p.url + "/readyz")
-		if err != nil {
-			return err
-		}
-		defer func() { _ = res.Body.Close() }()
-		if res.StatusCode != http.StatusOK {
-			return fmt.Errorf("readyz: %s", res.Status)
-		}
-		return nil
-	})
-}
-
-// kill sends SIGKILL and waits for the end.
-func (p *process) kill() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.cmd == nil {
-		return
-	}
-	_ = p.cmd.Process.Kill()
-	<-p.exited
-}
-
-// signal sends a signal without waiting.
-func (p *process) signal(sig syscall.Signal) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_ = p.cmd.Process.Signal(sig)
-}
-
-// died waits for the process to end by itself.
-func (p *process) died(within time.Duration) error {
-	p.mu.Lock()
-	exited := p.exited
-	p.mu.Unlock()
-	select {
-	case <-exited:
-		return nil
-	case <-time.After(within):
-		return errors.New("the process is still alive: its failpoint was not reached")
 	}
 }
 

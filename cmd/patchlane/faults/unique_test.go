@@ -16,13 +16,14 @@ import (
 func TestTwoContactsOneAddress(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, "faults")
-	apis := []*process{s.start("api", ""), s.start("api", "")}
-	s.start("worker", "").ready()
+	apis := []*process{s.start("api"), s.start("api")}
+	s.start("worker").ready()
 	for _, p := range apis {
 		p.ready()
 	}
 	for round := range 10 {
-		ids := s.createContacts(t, apis[0].url, 2)
+		people := s.createContacts(t, apis[0].url, 2)
+		ids := []string{people[0].id, people[1].id}
 		waited := s.both(t, apis, ids, "wait=10", fmt.Sprintf("waited-%d@example.com", round))
 		if statuses := []int{waited[0].status, waited[1].status}; !slices.Contains(statuses, http.StatusOK) || !slices.Contains(statuses, http.StatusConflict) {
 			t.Errorf("round %d: waited: %v", round, statuses)
