@@ -19,7 +19,7 @@ endif
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: deps ## show and check the whole promise on servers of its own, within a minute
@@ -34,6 +34,7 @@ test: deps ## vet, and every test with the race detector on real servers
 	go vet ./...
 	go vet -tags faults ./...
 	go vet -tags nofence ./...
+	cd cmd/peerbench && go vet ./... && go test ./...
 	@mkdir -p bin
 	@echo 'go test -race ./...   (all of it: bin/test.log)'
 	@go test -race -v -timeout 20m ./... 2>&1 | tee bin/test.log | awk -f .ci/tests.awk
@@ -50,6 +51,10 @@ fmt: $(golangci_lint) ## format the code
 .PHONY: bench
 bench: deps ## run the Go benchmarks
 	go test -run '^$$' -bench . -benchmem -timeout 30m $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -r -n1 dirname | sort -u)
+
+.PHONY: bench-peers
+bench-peers: deps ## measure patchlane against asynq, River, BullMQ, graphile-worker and plain transactions
+	cd cmd/peerbench && go run . --chart peers.png --markdown peers.md
 
 .PHONY: build
 build: ## build bin/patchlane
