@@ -380,7 +380,7 @@ func newIssuer(t *testing.T) (issuer token.Issuer, sign func(jwt.MapClaims) stri
 	doc := fmt.Sprintf(`{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":%q}]}`, base64.RawURLEncoding.EncodeToString(public))
 	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(doc)) }))
 	t.Cleanup(site.Close)
-	issuer = token.Issuer{Name: "https://id.example.com", JWKS: site.URL, Audience: "crm", AccountClaim: "account", Dialect: "routera"}
+	issuer = token.Issuer{Name: "https://id.example.com", JWKS: site.URL, Private: true, Audience: "crm", AccountClaim: "account", Dialect: "routera"}
 	return issuer, func(c jwt.MapClaims) string {
 		c["iss"], c["aud"], c["sub"], c["exp"] = issuer.Name, "crm", "client", time.Now().Add(time.Minute).Unix()
 		made := jwt.NewWithClaims(jwt.SigningMethodEdDSA, c)

@@ -8,16 +8,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"path"
 	"regexp"
 	"slices"
-	"syscall"
 	"time"
+
+	"patchlane/api/outbound"
 )
 
 // CertificateFetcher returns the PEM text of the certificate at a URL. It is
@@ -128,33 +127,8 @@ func readCertificate(r io.Reader) ([]byte, error) {
 	}
 }
 
-// NewSNSClient returns the client for certificates and subscriptions: no
-// redirects, no proxy, bounded in time, and no connection to an address that
-// is not public, whatever a name resolves to.
-func NewSNSClient() *http.Client {
-	dialer := &net.Dialer{Timeout: snsTimeout, Control: func(_, address string, _ syscall.RawConn) error {
-		peer, err := netip.ParseAddrPort(address)
-		if err != nil || !public(peer.Addr().Unmap()) {
-			return fmt.Errorf("dial %s: not a public address", address)
-		}
-		return nil
-	}}
-	return &http.Client{
-		Timeout: snsTimeout,
-		Transport: &http.Transport{
-			DialContext: dialer.DialContext, TLSHandshakeTimeout: snsTimeout,
-			ResponseHeaderTimeout: snsTimeout, MaxIdleConns: 4, IdleConnTimeout: time.Minute,
-			MaxResponseHeaderBytes: maxCertificate, ForceAttemptHTTP2: true,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
-// public tells whether an address is one of the internet.
-func public(a netip.Addr) bool {
-	shared := netip.MustParsePrefix("100.64.0.0/10")
-	return a.IsGlobalUnicast() && !a.IsPrivate() && !shared.Contains(a)
-}
+// NewSNSClient returns the client for certificates and subscriptions.
+func NewSNSClient() *http.Client { return outbound.NewClient(outbound.Config{Timeout: snsTimeout}) }
 
 // parseCertificate reads a certificate that MUST be made out to SNS.
 func parseCertificate(raw []byte) (*x509.Certificate, error) {

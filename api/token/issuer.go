@@ -29,8 +29,11 @@ func Algorithms() []string {
 type Issuer struct {
 	// Name is the iss of its tokens.
 	Name string
-	// JWKS is the address of its keys: https, or http on this machine.
+	// JWKS is the address of its keys: https, and public.
 	JWKS string
+	// Private allows keys at an address that is not public, http on this machine
+	// among them, and the proxies of the environment on the way there.
+	Private bool
 	// Audience is what the aud of its tokens must name.
 	Audience string
 	// AccountClaim is the member that names the account by its id.
@@ -60,8 +63,8 @@ func (i *Issuer) Validate() error {
 			problems = append(problems, errors.New(m.name+" is missing"))
 		}
 	}
-	if i.JWKS != "" && !fetchable(i.JWKS) {
-		problems = append(problems, errors.New("jwks is neither an https address nor an http address of this machine"))
+	if i.JWKS != "" && !fetchable(i.JWKS, i.Private) {
+		problems = append(problems, errors.New("jwks is neither an https address nor, of a private issuer, an http address of this machine"))
 	}
 	for _, alg := range i.Algorithms {
 		if !slices.Contains(Algorithms(), alg) {
@@ -82,7 +85,7 @@ func (i *Issuer) Validate() error {
 
 // fetchable tells whether keys may be fetched from an address: what they decide
 // must not come over a wire in the clear.
-func fetchable(address string) bool {
+func fetchable(address string, private bool) bool {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
 		return false
@@ -91,7 +94,7 @@ func fetchable(address string) bool {
 		return true
 	}
 	ip, err := netip.ParseAddr(u.Hostname())
-	return u.Scheme == "http" && (u.Hostname() == "localhost" || (err == nil && ip.IsLoopback()))
+	return private && u.Scheme == "http" && (u.Hostname() == "localhost" || (err == nil && ip.IsLoopback()))
 }
 
 // issuer checks the tokens of somebody else.
@@ -110,7 +113,7 @@ func newIssuer(i Issuer, logger *slog.Logger, now func() time.Time) (*issuer, er
 		algs = Algorithms()
 	}
 	return &issuer{
-		Issuer: i, parser: newParser(i.Name, i.Audience, algs, now), keys: newRemote(i.JWKS, logger, now),
+		Issuer: i, parser: newParser(i.Name, i.Audience, algs, now), keys: newRemote(i.JWKS, i.Private, logger, now),
 	}, nil
 }
 

@@ -84,7 +84,7 @@ const foreign = "https://id.example.com/"
 // believing makes a service that believes a site.
 func believing(t *testing.T, address string, edit func(i *Issuer)) *Service {
 	t.Helper()
-	i := Issuer{Name: foreign, JWKS: address, Audience: "crm", AccountClaim: "https://crm/account", Dialect: "native"}
+	i := Issuer{Name: foreign, JWKS: address, Private: true, Audience: "crm", AccountClaim: "https://crm/account", Dialect: "native"}
 	if edit != nil {
 		edit(&i)
 	}
@@ -210,8 +210,13 @@ func TestIssuersThatCannotWork(t *testing.T) {
 	good := Issuer{Name: "n", JWKS: "https://h/k", Audience: "a", AccountClaim: "c", Dialect: "native"}
 	for _, address := range []string{"https://h/k?x=y", "http://127.0.0.1:1/k", "http://[::1]/k", "http://localhost/k"} {
 		i := good
-		if i.JWKS = address; i.Validate() != nil {
-			t.Errorf("%s: %v", address, i.Validate())
+		i.JWKS, i.Private = address, true
+		if err := i.Validate(); err != nil {
+			t.Errorf("%s: %v", address, err)
+		}
+		i.Private = false
+		if public := strings.HasPrefix(address, "https:"); (i.Validate() == nil) != public {
+			t.Errorf("%s, not private: %v", address, i.Validate())
 		}
 	}
 	for _, address := range []string{"http://h/k", "http://10.0.0.1/k", "http://169.254.169.254/k", "http://localhost.evil.com/k", "file:///etc/passwd", "ftp://h/k", "https://u:p@h/k", "h/k", "https:///k", "%zz"} {
@@ -271,7 +276,7 @@ func TestSitesThatMisbehave(t *testing.T) {
 			s.set(answer)
 			now := time.Now()
 			clock := func() time.Time { return now }
-			r := newRemote(s.URL, discard(), clock)
+			r := newRemote(s.URL, true, discard(), clock)
 			_, err := r.key(t.Context(), "k", "EdDSA")
 			if contact.CodeOf(err) != contact.CodeStoreUnavailable {
 				t.Fatalf("got %v", err)
@@ -308,7 +313,7 @@ func TestSlowSites(t *testing.T) {
 		case <-release:
 		}
 	})
-	r := newRemote(s.URL, discard(), time.Now)
+	r := newRemote(s.URL, true, discard(), time.Now)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	began := time.Now()
@@ -331,7 +336,7 @@ func TestUnknownKidsDoNotFloodTheIssuer(t *testing.T) {
 	s, key := newSite(t), newEd25519(t)
 	s.publish(t, shown(t, "k", key.Public(), ""))
 	now := time.Now()
-	r := newRemote(s.URL, discard(), func() time.Time { return now })
+	r := newRemote(s.URL, true, discard(), func() time.Time { return now })
 	for range 100 {
 		if _, err := r.key(t.Context(), uuid.NewString(), "EdDSA"); err != errKid { //nolint:errorlint // It is that very error.
 			t.Fatal(err)
@@ -370,7 +375,7 @@ func TestKeysOfAnIssuerStayFresh(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := newRemote("https://id.example.com/jwks", slog.New(slog.NewJSONHandler(&log, nil)), time.Now)
+		r := newRemote("https://id.example.com/jwks", true, slog.New(slog.NewJSONHandler(&log, nil)), time.Now)
 		r.client.Transport = transport(func(*http.Request) (*http.Response, error) {
 			asked.Add(1)
 			if down.Load() {

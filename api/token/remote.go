@@ -17,6 +17,8 @@ import (
 
 	"github.com/MicahParks/jwkset"
 	"golang.org/x/sync/singleflight"
+
+	"patchlane/api/outbound"
 )
 
 const (
@@ -61,20 +63,10 @@ type remote struct {
 	failed  error     // what came of it
 }
 
-func newRemote(url string, logger *slog.Logger, now func() time.Time) *remote {
+func newRemote(url string, private bool, logger *slog.Logger, now func() time.Time) *remote {
 	return &remote{
 		url: url, logger: logger, now: now,
-		client: &http.Client{
-			Timeout: fetchTimeout,
-			Transport: &http.Transport{
-				Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true,
-				TLSHandshakeTimeout: fetchTimeout, MaxResponseHeaderBytes: 64 << 10,
-			},
-			// A redirect would let the issuer's site choose whom we ask.
-			CheckRedirect: func(*http.Request, []*http.Request) error {
-				return errors.New("redirects are not followed")
-			},
-		},
+		client: outbound.NewClient(outbound.Config{Timeout: fetchTimeout, Private: private}),
 	}
 }
 

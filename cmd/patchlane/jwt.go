@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -20,7 +21,7 @@ import (
 // jwtConfig is what access tokens are signed with and who else's are believed.
 type jwtConfig struct {
 	JWTKeys    []string `name:"jwt-keys" env:"PATCHLANE_JWT_KEYS" group:"api" placeholder:"FILE" help:"PEM files of the keys of access tokens (Ed25519 or P-256), the same for every api: the first signs, all check; to rotate, add the new key at the end everywhere, then put it first, then drop the old one. Without any, keys are made and kept in Postgres."`
-	JWTIssuers []string `name:"jwt-issuer" env:"PATCHLANE_JWT_ISSUERS" sep:";" group:"api" placeholder:"SPEC" help:"Another issuer whose access tokens are believed: iss=URL,jwks=URL,aud=NAME,account-claim=NAME, and, if wanted, accounts='ID ID' (those it may speak for; default: every one), dialect=routera, scope-claim=NAME, scope-map='theirs=ours theirs=ours', scopes='ours ours' (granted to every token), algs='RS256 ES256'. Repeat for more."`
+	JWTIssuers []string `name:"jwt-issuer" env:"PATCHLANE_JWT_ISSUERS" sep:";" group:"api" placeholder:"SPEC" help:"Another issuer whose access tokens are believed: iss=URL,jwks=URL,aud=NAME,account-claim=NAME, and, if wanted, private=true (its keys are at an address that is not public, or behind the proxy of the environment; else they are fetched over https from public addresses alone), accounts='ID ID' (those it may speak for; default: every one), dialect=routera, scope-claim=NAME, scope-map='theirs=ours theirs=ours', scopes='ours ours' (granted to every token), algs='RS256 ES256'. Repeat for more."`
 }
 
 // checkJWT reports every problem, those of the files too.
@@ -119,6 +120,8 @@ func setIssuer(i *token.Issuer, name, value string) error {
 		i.Name = value
 	case "jwks":
 		i.JWKS = value
+	case "private":
+		i.Private, err = strconv.ParseBool(value)
 	case "aud":
 		i.Audience = value
 	case "account-claim":

@@ -44,6 +44,7 @@ func TestParseIssuer(t *testing.T) {
 		"iss=i,dialect=native":                    "jwks is missing",
 		good + ",iss=j":                           "twice",
 		good + ",account=x":                       `"account" is no member`,
+		good + ",private=maybe":                   `parsing "maybe"`,
 		good + ",accounts=me":                     `"me" is no id`,
 		good + ",accounts=":                       "none is named",
 		good + ",scope-map=x":                     "no theirs=ours",
