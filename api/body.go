@@ -22,6 +22,10 @@ const (
 	// skipTime is how long net/http may take to skip over a body that nobody
 	// read before it sends the answer.
 	skipTime = time.Second
+	// freeBody is how much of a body is read without asking; bodyMemory bounds
+	// what is beyond, of all requests of the process together.
+	freeBody   = 4 << 10
+	bodyMemory = 128 << 20
 )
 
 // errSlowBody is a body that did not arrive in time.
@@ -71,24 +75,66 @@ func (x *exchange) skipBody() {
 // passes later would cut off a request that waits.
 func (x *exchange) drain(limit int64) ([]byte, error) {
 	reader := http.MaxBytesReader(x.w, x.Body, limit)
-	var body []byte
-	var err error
+	room := freeBody
 	if x.ContentLength > 0 {
-		body = make([]byte, x.ContentLength)
-		_, err = io.ReadFull(reader, body)
-	} else {
-		body, err = io.ReadAll(reader)
+		room = min(room, int(x.ContentLength))
 	}
-	if x.bodyRead = err == nil; x.bodyRead {
-		_ = http.NewResponseController(x.w).SetReadDeadline(time.Time{})
+	body := make([]byte, 0, room)
+	for {
+		n, err := reader.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if errors.Is(err, io.EOF) || (x.ContentLength > 0 && int64(len(body)) == x.ContentLength) {
+			break
+		}
+		if err == nil && len(body) == cap(body) {
+			body, err = x.widen(body, limit)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	return body, err
+	if int64(len(body)) < x.ContentLength {
+		return nil, io.ErrUnexpectedEOF
+	}
+	x.bodyRead = true
+	_ = http.NewResponseController(x.w).SetReadDeadline(time.Time{})
+	return body, nil
 }
+
+// widen doubles the room of a body, as far as the bodies of all requests leave
+// any: memory is taken for what has arrived and not for what was announced.
+func (x *exchange) widen(body []byte, limit int64) ([]byte, error) {
+	most := limit + 1 // one byte more, so that the end is seen
+	if x.ContentLength > 0 {
+		most = x.ContentLength
+	}
+	more := min(int64(cap(body)), most-int64(cap(body)))
+	if err := x.hold(more); err != nil {
+		return nil, err
+	}
+	return append(make([]byte, 0, int64(cap(body))+more), body...), nil
+}
+
+// hold takes memory for the body until the request is answered.
+func (x *exchange) hold(n int64) error {
+	if !x.bodies.TryAcquire(n) {
+		x.w.Header().Set("Connection", "close")
+		return &contact.Error{Code: contact.CodeOverloaded, Message: "Too many large bodies are being read."}
+	}
+	x.held += n
+	return nil
+}
+
+// letGo gives the memory of the body back.
+func (x *exchange) letGo() { x.bodies.Release(x.held) }
 
 // bodyError says why a body could not be read.
 func bodyError(err error, limit int64) error {
 	var large *http.MaxBytesError
+	var told *contact.Error
 	switch {
+	case errors.As(err, &told):
+		return err
 	case errors.As(err, &large):
 		return tooLarge(limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):

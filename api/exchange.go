@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/semaphore"
 
 	"patchlane/api/dialect"
 	"patchlane/tasks/contact"
@@ -37,6 +38,9 @@ type exchange struct {
 	started time.Time
 	// bodyRead: the whole body is here.
 	bodyRead bool
+	// bodies is the memory of all bodies; held is what this one has of it.
+	bodies *semaphore.Weighted
+	held   int64
 	// status is 0 until an answer was begun.
 	status int
 	// writeID and outcome go into the line of the request.

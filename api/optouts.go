@@ -106,6 +106,9 @@ type Optouts struct {
 	// without a slash at its end. Empty: the one that a request was sent to,
 	// which never comes from a forwarded header.
 	PublicURL string
+	// Rate is the most requests a second that one endpoint takes in this process;
+	// 0: no bound.
+	Rate int
 }
 
 // missing names what is not there.
@@ -137,6 +140,7 @@ func (o *Optouts) missing() []string {
 type optouts struct {
 	directory *directory
 	intakes   *intakes
+	paces     *paces
 	links     *linkKeys
 	metrics   *hookMetrics
 }
@@ -145,7 +149,7 @@ type optouts struct {
 func newOptouts(o *Options) *optouts {
 	return &optouts{
 		directory: newDirectory(o), intakes: newIntakes(), links: &linkKeys{source: o.Optouts.LinkKey},
-		metrics: newHookMetrics(o.Registerer),
+		metrics: newHookMetrics(o.Registerer), paces: newPaces(o.Optouts.Rate),
 	}
 }
 

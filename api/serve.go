@@ -25,6 +25,8 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	limitBodyTime(w, r)
 	x := newExchange(w, r, rt)
+	x.bodies = s.bodies
+	defer x.letGo()
 	s.metrics.inFlight.Inc()
 	defer s.metrics.inFlight.Dec()
 	ctx := r.Context()

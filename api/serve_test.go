@@ -81,6 +81,37 @@ func head(method, path string, headers ...string) string {
 		strings.Join(append(headers, "", ""), "\r\n")
 }
 
+// TestMemoryOfBodies fills the memory of all bodies with those of slow clients:
+// a large body is then told to come back, a small one is not concerned, and the
+// memory is free again when the slow ones are cut off.
+func TestMemoryOfBodies(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := setup(t)
+		connect := b.listen(t)
+		path := "/v1/contacts/" + uuid.NewString()
+		large := head("PATCH", path, "Content-Type: application/json", "Content-Length: 1048576") + "{" + strings.Repeat(" ", 600<<10)
+		for range bodyMemory/(1<<20) + 1 {
+			c := connect()
+			go func() { _, _ = io.WriteString(c, large); _, _ = io.Copy(io.Discard, c) }()
+		}
+		synctest.Wait()
+		start := time.Now()
+		status, body, err := raw(t, connect(), large)
+		if status != 503 || !strings.Contains(body, "overloaded") || err != nil || time.Since(start) > skipTime {
+			t.Errorf("a large body beside them: %d after %s, %v: %s", status, time.Since(start), err, body)
+		}
+		small := head("PATCH", path, "Content-Type: application/json", "Content-Length: 2") + "[]"
+		if status, body, err := raw(t, connect(), small); status != 400 || err != nil {
+			t.Errorf("a small body beside them: %d, %v: %s", status, err, body)
+		}
+		<-time.After(bodyTime + 2*skipTime)
+		if !b.server.bodies.TryAcquire(bodyMemory) {
+			t.Error("the memory of those that were cut off is not free")
+		}
+	})
+}
+
 func TestSlowAndOversizedBodiesAreCutOff(t *testing.T) {
 	t.Parallel()
 	path := "/v1/contacts/" + uuid.NewString()

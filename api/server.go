@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 
 	"patchlane/api/token"
 	"patchlane/tasks/contact"
@@ -212,6 +213,7 @@ type Server struct {
 	lexicon   *lexicon
 	polls     *poller
 	optouts   *optouts
+	bodies    *semaphore.Weighted
 	metrics   *metrics
 	page      docsPage
 	handler   http.Handler
@@ -233,7 +235,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		opt: o, answers: answers(), keys: newKeyring(&o),
 		existence: newExistence(&o), lexicon: newLexicon(&o), polls: newPoller(o.Ledger),
-		page: page,
+		page: page, bodies: semaphore.NewWeighted(bodyMemory),
 	}
 	s.optouts = newOptouts(&s.opt)
 	s.metrics = newMetrics(o.Registerer, s.routes())
@@ -271,6 +273,7 @@ func (s *Server) Close() {
 	s.existence.known.StopAllGoroutines()
 	s.lexicon.copies.StopAllGoroutines()
 	s.optouts.directory.known.StopAllGoroutines()
+	s.optouts.paces.buckets.StopAllGoroutines()
 }
 
 func (s *Server) now() time.Time { return s.opt.Now() }

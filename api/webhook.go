@@ -88,6 +88,9 @@ func (h *hook) receive(ctx context.Context) signature.Answer {
 		return h.unless(err)
 	}
 	failpoint.Hit("webhook.verified")
+	if !h.server.optouts.paces.allow(h.record.ID, h.server.now()) {
+		return h.overloaded(&contact.Error{Code: contact.CodeOverloaded, Message: "The endpoint has too many requests a second."})
+	}
 	if verified.Challenge {
 		return h.accepted(hookChallenge)
 	}

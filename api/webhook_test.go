@@ -418,6 +418,41 @@ func TestOverloadIsTheProvidersOwn(t *testing.T) {
 	}
 }
 
+// TestFloodOfAnEndpoint takes a second's worth of one provider and tells it to
+// come back, in its own words. Forged requests use up nothing of that, and no
+// other endpoint notices.
+func TestFloodOfAnEndpoint(t *testing.T) {
+	t.Parallel()
+	h := setupHooks(t)
+	h.reg = prometheus.NewRegistry()
+	o := h.options(h.reg)
+	o.Now = func() time.Time { return h.now }
+	o.Optouts.Rate = 3
+	h.server = newServerWith(t, o)
+	brevo, standard := h.endpoint(t, signature.Brevo), h.endpoint(t, signature.Standard)
+	req := h.request(t, h.sample(t, "brevo/hard_bounce.json"), brevo)
+	forged := req
+	forged.Header = http.Header{"Authorization": {"Bearer guessed"}, "Content-Type": {"application/json"}}
+	for range 20 {
+		if r := h.deliver(t, brevo, forged); r.StatusCode != 401 {
+			t.Fatalf("forged: %d", r.StatusCode)
+		}
+	}
+	for i, want := range []int{200, 200, 200, 429, 429} {
+		r := h.deliver(t, brevo, req)
+		if r.StatusCode != want || (want == 429) != (r.Header.Get("Retry-After") != "") {
+			t.Errorf("request %d: %d, Retry-After %q, want %d", i, r.StatusCode, r.Header.Get("Retry-After"), want)
+		}
+	}
+	if r := h.deliver(t, standard, h.request(t, h.sample(t, "standard/sms_opted_out.json"), standard)); r.StatusCode != 200 {
+		t.Errorf("another endpoint: %d", r.StatusCode)
+	}
+	h.now = h.now.Add(time.Second)
+	if r := h.deliver(t, brevo, req); r.StatusCode != 200 {
+		t.Errorf("a second later: %d", r.StatusCode)
+	}
+}
+
 // TestEndpointsAreFoundWithoutPostgres and, for the right words of a refusal,
 // remembered without anybody.
 func TestEndpointsAreFoundWithoutPostgres(t *testing.T) {

@@ -43,8 +43,9 @@ type laneConfig struct {
 
 // processConfig is how a process shows itself and how it ends.
 type processConfig struct {
-	LogLevel    string        `name:"log-level" env:"PATCHLANE_LOG_LEVEL" group:"process" default:"info" enum:"debug,info,warn,error" help:"Least level of a log line: debug, info, warn or error."`
-	LogFormat   string        `name:"log-format" env:"PATCHLANE_LOG_FORMAT" group:"process" default:"auto" enum:"auto,json,text" help:"json, text, or auto: text on a terminal, json otherwise. Logs go to stderr."`
+	LogLevel  string `name:"log-level" env:"PATCHLANE_LOG_LEVEL" group:"process" default:"info" enum:"debug,info,warn,error" help:"Least level of a log line: debug, info, warn or error."`
+	LogFormat string `name:"log-format" env:"PATCHLANE_LOG_FORMAT" group:"process" default:"auto" enum:"auto,json,text" help:"json, text, or auto: text on a terminal, json otherwise. Logs go to stderr."`
+	opsConfig
 	StopTimeout time.Duration `name:"stop-timeout" env:"PATCHLANE_STOP_TIMEOUT" group:"process" default:"30s" help:"Longest time of each step of a graceful stop."`
 }
 
@@ -56,6 +57,7 @@ type listenConfig struct {
 	CallbellHref string `name:"callbell-href-base" env:"PATCHLANE_CALLBELL_HREF_BASE" group:"api" default:"https://dash.callbell.eu/contacts" help:"What the href of a contact begins with for Callbell's clients; its uuid follows."`
 	jwtConfig
 	optoutConfig
+	guardConfig
 
 	StopDelay time.Duration `name:"stop-delay" env:"PATCHLANE_STOP_DELAY" group:"api" default:"0s" help:"Time after a stop signal during which the API still serves with readiness 503, so that a load balancer can look away first."`
 }
@@ -96,7 +98,10 @@ func (e *configError) Unwrap() error { return e.err }
 
 // Validate reports every problem of the configuration at once.
 func (c *config) Validate() error {
-	problems := []error{c.check(), c.validateLanes(), c.validateAddresses(), c.checkJWT(), c.checkLinkKey(), c.checkRetain()}
+	problems := []error{
+		c.check(), c.validateLanes(), c.validateAddresses(), c.checkJWT(), c.checkLinkKey(),
+		c.checkGuard(), c.checkOps(), c.checkRetain(),
+	}
 	for _, n := range []struct {
 		flag  string
 		value int
@@ -251,12 +256,14 @@ func (c *config) LogValue() slog.Value {
 		slog.String("log_level", c.LogLevel),
 		slog.String("log_format", c.LogFormat),
 		slog.String("stop_timeout", c.StopTimeout.String()),
-		slog.String("ops_listen", c.OpsListen),
+		slog.String("ops_listen", c.OpsListen), slog.Bool("ops_token_given", c.OpsToken != ""),
 	}
 	if c.Listen != "" {
 		attrs = append(attrs, slog.String("listen", c.Listen), slog.String("public_url", c.PublicURL),
 			slog.String("callbell_href_base", c.CallbellHref), slog.String("stop_delay", c.StopDelay.String()),
 			slog.String("sns_cert_dir", c.SNSCertDir), slog.Bool("link_key_given", c.LinkKey != ""),
+			slog.Int("max_connections", c.MaxConnections), slog.Int("max_client_connections", c.MaxClientConnections),
+			slog.Int("webhook_rate", c.WebhookRate),
 			slog.Any("jwt_keys", c.JWTKeys), slog.Any("jwt_issuers", c.issuerNames()))
 	}
 	if c.Worker {

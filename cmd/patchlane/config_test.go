@@ -89,8 +89,9 @@ func TestEffectiveConfigIsLoggedWithoutSecrets(t *testing.T) {
 	want := `config.database_url=postgres://***@db:5432/crm?*** config.redis_url=rediss://***@a:6379,b:6379/0?*** ` +
 		`config.database_pool=32 config.database_read_pool=10 config.redis_pool=64 config.lanes=0 config.address_lanes=0 ` +
 		`config.lane_limit=250000 config.lane_share=0.5 config.notes_limit=65536 config.allow_volatile_queue=false ` +
-		`config.log_level=info config.log_format=auto config.stop_timeout=30s config.ops_listen=127.0.0.1:9090 ` +
-		`config.listen=127.0.0.1:8080 config.public_url=https://crm.example.com config.callbell_href_base=https://dash.callbell.eu/contacts config.stop_delay=0s config.sns_cert_dir="" config.link_key_given=false config.jwt_keys=[] config.jwt_issuers=[] ` +
+		`config.log_level=info config.log_format=auto config.stop_timeout=30s config.ops_listen=127.0.0.1:9090 config.ops_token_given=false ` +
+		`config.listen=127.0.0.1:8080 config.public_url=https://crm.example.com config.callbell_href_base=https://dash.callbell.eu/contacts config.stop_delay=0s config.sns_cert_dir="" config.link_key_given=false ` +
+		`config.max_connections=10000 config.max_client_connections=0 config.webhook_rate=1000 config.jwt_keys=[] config.jwt_issuers=[] ` +
 		`config.batch_size=500 config.concurrency=0 config.retain=0s config.retain_events=0s`
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

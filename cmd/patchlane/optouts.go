@@ -55,6 +55,7 @@ func (c *config) optouts(
 		},
 		LinkKey:   linkKey(c.LinkKey, db, copies, logger),
 		PublicURL: strings.TrimSuffix(c.PublicURL, "/"),
+		Rate:      c.WebhookRate,
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"patchlane/api"
+	"patchlane/api/conn"
 	"patchlane/api/signature"
 	"patchlane/store"
 	"patchlane/tasks"
@@ -102,7 +103,7 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 		redis:    func(ctx context.Context) error { return side.Ping(ctx).Err() },
 		queue:    durability,
 	}
-	opsServer := api.NewHTTPServer(opsHandler(front.health, reg), logger)
+	opsServer := api.NewHTTPServer(cfg.guardOps(opsHandler(front.health, reg), ops), logger)
 	opsServer.WriteTimeout = 0 // A profile takes as long as it was asked to.
 	stop.add("ops listener", shut(opsServer))
 	stop.add("postgres", func(context.Context) error { db.Close(); return nil })
@@ -116,9 +117,11 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 			return err
 		}
 		at.API = reachable(public)
+		guarded := conn.Guard(public, cfg.limits(), conn.NewMetrics(reg))
 		server := api.NewHTTPServer(front, logger)
+		server.ConnState = guarded.Track
 		shutFront = shutAfter(front.health, cfg.StopDelay, server)
-		servers.Go(serving(server, public))
+		servers.Go(serving(server, guarded))
 	}
 	logger.InfoContext(ctx, "listening", "api", at.API, "ops", at.Ops)
 
