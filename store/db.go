@@ -4,20 +4,15 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/uptrace/bun"
-	"github.com/uptrace/bun/dialect/pgdialect"
 
+	"patchlane/tasks/circuit"
 	"patchlane/tasks/contact"
 )
 
@@ -58,7 +53,9 @@ type Config struct {
 type Store struct {
 	// write carries Apply and Fail, events those of the address lanes; read
 	// carries look-ups and the ledger.
-	write, events, read *pgxpool.Pool
+	write, events, read *pool
+	// circuit knows whether Postgres answers; it stands before all of them.
+	circuit *circuit.Circuit
 	// records is bun over a pool of its own, for accounts, keys and the state
 	// of failed writes.
 	records    *bun.DB
@@ -75,31 +72,39 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	write, err := newPool(ctx, cfg.URL, "patchlane write", orDefault(cfg.MaxConns, DefaultMaxConns))
+	watch, err := newCircuit(cfg)
+	if err != nil {
+		return nil, err
+	}
+	write, err := newPool(ctx, cfg.URL, "patchlane write", orDefault(cfg.MaxConns, DefaultMaxConns), watch)
 	if err != nil {
 		return nil, err
 	}
 	// The URL was read once, so none of the others fails.
-	events, err := newPool(ctx, cfg.URL, "patchlane events", eventConns)
+	events, err := newPool(ctx, cfg.URL, "patchlane events", eventConns, watch)
 	if err != nil {
 		write.Close()
 		return nil, err
 	}
-	read, err := newPool(ctx, cfg.URL, "patchlane read", orDefault(cfg.ReadConns, DefaultReadConns))
+	read, err := newPool(ctx, cfg.URL, "patchlane read", orDefault(cfg.ReadConns, DefaultReadConns), watch)
 	if err != nil {
 		write.Close()
 		events.Close()
 		return nil, err
 	}
+	watch.pools = []*pool{write, events, read}
 	return &Store{
 		write:      write,
 		events:     events,
 		read:       read,
-		records:    newRecords(read.Config().ConnConfig),
+		circuit:    watch.circuit,
+		records:    newRecords(read.Config().ConnConfig, watch.circuit),
 		notesLimit: orDefault(cfg.NotesLimit, DefaultNotesLimit),
 		logger:     cfg.Logger,
-		metrics:    newMetrics(cfg.Registerer, map[string]*pgxpool.Pool{"write": write, "events": events, "read": read}, cfg.Providers),
-		rechecks:   rechecks{done: map[contact.Lane]contact.Offset{}},
+		metrics: newMetrics(cfg.Registerer, map[string]*pgxpool.Pool{
+			"write": write.Pool, "events": events.Pool, "read": read.Pool,
+		}, cfg.Providers),
+		rechecks: rechecks{done: map[contact.Lane]contact.Offset{}},
 	}, nil
 }
 
@@ -111,6 +116,7 @@ func (s *Store) Close() {
 	s.read.Close()
 	s.events.Close()
 	s.write.Close()
+	s.circuit.Close()
 }
 
 // Ping tells whether Postgres answers.
@@ -131,50 +137,6 @@ func (s *Store) Lanes(ctx context.Context) (contact.LaneCounts, error) {
 		return n, missingSchema(err)
 	}
 	return n, readError("read lane counts", err)
-}
-
-// newPool makes a pool that connects on demand. A context that ends sends a
-// cancel request first, so that Postgres stops working for a client that left.
-func newPool(ctx context.Context, url, name string, conns int) (*pgxpool.Pool, error) {
-	cfg, err := pgxpool.ParseConfig(url)
-	if err != nil {
-		return nil, fmt.Errorf("parse database url: %w", err)
-	}
-	cfg.MaxConns = int32(min(max(conns, 1), 10_000))
-	cfg.MinConns = 0
-	cfg.MaxConnIdleTime = 5 * time.Minute
-	cfg.ConnConfig.ConnectTimeout = 3 * time.Second
-	if cfg.ConnConfig.RuntimeParams["application_name"] == "" {
-		cfg.ConnConfig.RuntimeParams["application_name"] = name
-	}
-	cfg.ConnConfig.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
-		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: time.Second}
-	}
-	cfg.AfterConnect = func(_ context.Context, c *pgx.Conn) error {
-		// Exec mode asks the Go type, not the server, what a parameter is.
-		c.TypeMap().RegisterDefaultPgType(uuid.UUID{}, "uuid")
-		c.TypeMap().RegisterDefaultPgType(idColumn{}, "_uuid")
-		c.TypeMap().RegisterDefaultPgType(textColumn{}, "_text")
-		return nil
-	}
-	pool, err := pgxpool.NewWithConfig(ctx, cfg)
-	if err != nil {
-		return nil, fmt.Errorf("make pool: %w", err)
-	}
-	return pool, nil
-}
-
-// newRecords opens bun. It writes values into the text of a query, so each text
-// is new: in pgx's default mode every one of them would stay on the connection
-// as a prepared statement.
-func newRecords(cfg *pgx.ConnConfig) *bun.DB {
-	cfg = cfg.Copy()
-	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
-	db := stdlib.OpenDB(*cfg)
-	db.SetMaxOpenConns(recordConns)
-	db.SetMaxIdleConns(recordConns)
-	db.SetConnMaxIdleTime(5 * time.Minute)
-	return bun.NewDB(db, pgdialect.New())
 }
 
 // orDefault replaces a number that was not given.

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
@@ -35,7 +34,7 @@ type KeeperConfig struct {
 // way of the writes: no batch waits for it longer than about 200 ms.
 type Keeper struct {
 	store  *Store
-	db     *pgxpool.Pool
+	db     *pool
 	retain Retention
 	// patience is what the write path may be made to wait.
 	patience patience

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"patchlane/tasks/contact"
 )
@@ -51,7 +50,7 @@ func (s *Store) beginLane(ctx context.Context, lane contact.Lane, wait bool) (*l
 
 // poolOf returns the connections for a lane: those for events are apart, so that
 // no number of batches of writes can keep an opt-out waiting for one.
-func (s *Store) poolOf(lane contact.Lane) *pgxpool.Pool {
+func (s *Store) poolOf(lane contact.Lane) *pool {
 	if lane.Kind == 'a' {
 		return s.events
 	}

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"patchlane/tasks/contact"
@@ -166,7 +167,10 @@ func (o *outage) wait(ctx context.Context, l *lease) bool {
 	if o.tries == 0 {
 		o.since = time.Now()
 	}
+	// Every lane meets an outage at the same moment; they are not to come back at
+	// the same moment too.
 	pause := min(shortestWait<<min(o.tries, 4), longestWait)
+	pause = pause/2 + rand.N(pause/2) //nolint:gosec // Jitter is no secret.
 	o.tries++
 	if ctx.Err() != nil || l.left() <= pause || time.Since(o.since) >= patience {
 		return false

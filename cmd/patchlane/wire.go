@@ -22,6 +22,7 @@ import (
 	"patchlane/api/signature"
 	"patchlane/store"
 	"patchlane/tasks"
+	"patchlane/tasks/circuit"
 	"patchlane/tasks/contact"
 	"patchlane/tasks/lane"
 	"patchlane/tasks/limit"
@@ -95,6 +96,8 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 		return &configError{errors.Join(err, ops.Close())}
 	}
 	queue, side := target.queueClient(cfg.RedisPool), target.mirrorClient(cfg.RedisPool)
+	queueCircuits := lane.Guard(queue, circuit.Config{Server: "redis lanes", Logger: logger, Registerer: reg})
+	sideCircuits := lane.Guard(side, circuit.Config{Server: "redis mirror", Logger: logger, Registerer: reg})
 	redisMetrics(reg, map[string]redis.UniversalClient{"lanes": queue, "mirror": side})
 	reg.MustRegister(lane.NewServerCollector(side))
 	durability := newDurability(side, cfg.AllowVolatileQueue, logger, reg)
@@ -107,7 +110,12 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 	opsServer.WriteTimeout = 0 // A profile takes as long as it was asked to.
 	stop.add("ops listener", shut(opsServer))
 	stop.add("postgres", func(context.Context) error { db.Close(); return nil })
-	stop.add("redis", func(context.Context) error { return errors.Join(queue.Close(), side.Close()) })
+	stop.add("redis", func(context.Context) error {
+		err := errors.Join(queue.Close(), side.Close())
+		queueCircuits.Close()
+		sideCircuits.Close()
+		return err
+	})
 	stop.add("background work", ended(background))
 	stop.add("background signal", func(context.Context) error { endRest(); return nil })
 	servers.Go(serving(opsServer, ops))

@@ -21,7 +21,7 @@ const (
 	defaultQueueLimit = 16_384
 	defaultQueueBytes = 64 << 20
 	defaultCallTime   = 1500 * time.Millisecond
-	defaultRepeatTime = 4 * time.Second
+	defaultRepeatTime = 2 * time.Second
 )
 
 // AppenderConfig says how an Appender gathers. The zero value of a member means
@@ -42,7 +42,9 @@ type AppenderConfig struct {
 	QueueEntries, QueueBytes int
 	// CallTime is the deadline of one call; default 1.5 s.
 	CallTime time.Duration
-	// RepeatTime is how long a call of unknown fate is repeated; default 4 s.
+	// RepeatTime is how long a call of unknown fate is repeated, from its first
+	// run on, and so the longest that an append waits for a Redis that hangs;
+	// default 2 s.
 	RepeatTime time.Duration
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"patchlane/tasks/circuit"
 	"patchlane/tasks/contact"
 )
 
@@ -54,7 +55,7 @@ func (a *Appender) settle(ctx context.Context, c *call, err error) {
 		if unknown {
 			a.lanes.metrics.repeats.Inc()
 		}
-		if err = a.repeat(ctx, c); err == nil {
+		if err = a.repeat(ctx, c, deadline); err == nil {
 			return
 		}
 	}
@@ -66,9 +67,9 @@ func (a *Appender) settle(ctx context.Context, c *call, err error) {
 }
 
 // repeat runs a call again, with the source of the script for a server that was
-// restarted.
-func (a *Appender) repeat(ctx context.Context, c *call) error {
-	callCtx, cancel := context.WithTimeout(ctx, a.cfg.CallTime)
+// restarted. It ends with the time of all repeats.
+func (a *Appender) repeat(ctx context.Context, c *call, deadline time.Time) error {
+	callCtx, cancel := context.WithTimeout(ctx, min(a.cfg.CallTime, time.Until(deadline)))
 	defer cancel()
 	node, err := a.node(callCtx, c.lane)
 	if err != nil {
@@ -154,7 +155,7 @@ func didNotRun(err error) bool {
 	var notRun *notRunError
 	var op *net.OpError
 	switch {
-	case errors.As(err, &notRun):
+	case errors.As(err, &notRun), errors.Is(err, circuit.ErrOpen):
 		return true
 	case errors.As(err, &op) && op.Op == "dial":
 		return true

@@ -63,14 +63,20 @@ func (s *Server) Client(tb testing.TB) *redis.Client {
 // Kill ends the server with SIGKILL and waits until it is gone.
 func (s *Server) Kill() {
 	s.tb.Helper()
+	s.Signal(syscall.SIGKILL)
+	<-s.redis.Done()
+}
+
+// Signal sends a signal to the server: SIGSTOP makes it hang until SIGCONT.
+func (s *Server) Signal(sig syscall.Signal) {
+	s.tb.Helper()
 	p, err := os.FindProcess(s.redis.PID())
 	if err != nil {
 		s.tb.Fatalf("find redis: %v", err)
 	}
-	if err := p.Signal(syscall.SIGKILL); err != nil {
-		s.tb.Fatalf("kill redis: %v", err)
+	if err := p.Signal(sig); err != nil {
+		s.tb.Fatalf("signal redis: %v", err)
 	}
-	<-s.redis.Done()
 }
 
 // Restart starts a killed server again, on the same port and files.

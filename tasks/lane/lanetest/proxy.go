@@ -10,7 +10,8 @@ import (
 
 // Proxy stands between a client and a server. It passes everything on until it
 // is told to lose a reply: then it lets the next request that holds a mark reach
-// the server, and cuts the connection instead of passing the answer on.
+// the server, and cuts the connection instead of passing the answer on. Frozen, it
+// keeps every connection open and passes nothing on, as a partition does.
 type Proxy struct {
 	target   string
 	listener net.Listener
@@ -21,6 +22,7 @@ type Proxy struct {
 	cuts   int
 	conns  map[net.Conn]bool
 	closed bool
+	frozen chan struct{} // closed while the proxy passes on
 }
 
 // NewProxy starts a proxy to an address. It ends with the test.
@@ -31,7 +33,8 @@ func NewProxy(tb testing.TB, target string) *Proxy {
 	if err != nil {
 		tb.Fatalf("listen: %v", err)
 	}
-	p := &Proxy{target: target, listener: l, conns: map[net.Conn]bool{}}
+	p := &Proxy{target: target, listener: l, conns: map[net.Conn]bool{}, frozen: make(chan struct{})}
+	close(p.frozen)
 	// The proxy outlives the test's context: clients are closed through it.
 	ctx := context.WithoutCancel(tb.Context())
 	p.tasks.Go(func() { p.serve(ctx) })
@@ -40,6 +43,7 @@ func NewProxy(tb testing.TB, target string) *Proxy {
 		p.mu.Lock()
 		p.closed = true
 		p.mu.Unlock()
+		p.Thaw()
 		p.CutAll()
 		p.tasks.Wait()
 	})
@@ -55,6 +59,37 @@ func (p *Proxy) LoseReplies(mark string, times int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mark, p.cuts = []byte(mark), times
+}
+
+// Freeze passes nothing on, in either direction, until Thaw. New connections are
+// accepted and get no answer either.
+func (p *Proxy) Freeze() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.frozen:
+		p.frozen = make(chan struct{})
+	default:
+	}
+}
+
+// Thaw ends a Freeze: what was held back goes on its way.
+func (p *Proxy) Thaw() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.frozen:
+	default:
+		close(p.frozen)
+	}
+}
+
+// thawed waits until something may be passed on.
+func (p *Proxy) thawed() {
+	p.mu.Lock()
+	frozen := p.frozen
+	p.mu.Unlock()
+	<-frozen
 }
 
 // Left returns how many replies are still to be lost.
@@ -142,6 +177,7 @@ func (l *link) requests() {
 	buf := make([]byte, 1<<20)
 	for {
 		n, err := l.client.Read(buf)
+		l.proxy.thawed()
 		if n > 0 {
 			if l.proxy.marked(buf[:n]) {
 				l.mu.Lock()
@@ -163,6 +199,7 @@ func (l *link) replies() {
 	buf := make([]byte, 1<<20)
 	for {
 		n, err := l.server.Read(buf)
+		l.proxy.thawed()
 		l.mu.Lock()
 		lose := l.lose
 		l.mu.Unlock()
