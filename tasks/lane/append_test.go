@@ -3,6 +3,7 @@ package lane_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -152,14 +153,50 @@ func TestAppendLimit(t *testing.T) {
 	if n := len(b.all(t)); n != 10 {
 		t.Errorf("%d entries, want 10", n)
 	}
-	// Trimming makes room again, for the account too.
-	if err := b.lanes.Trim(t.Context(), only, b.all(t)[:2]); err != nil {
-		t.Fatalf("trim: %v", err)
+	// A place alone is not enough: half of the limit, or of the share, is to be free.
+	trim := func(n int) {
+		t.Helper()
+		if err := b.lanes.Trim(t.Context(), only, b.all(t)[:n]); err != nil {
+			t.Fatalf("trim: %v", err)
+		}
 	}
-	mustAppend(t, a, write(t, b, to(flooder)))
+	trim(4) // 1 of the flooder, 5 of the other
+	_, err = a.Append(t.Context(), write(t, b, to(flooder)))
+	wantCode(t, err, contact.CodeOverloaded)
+	trim(1)
+	for range 4 {
+		mustAppend(t, a, write(t, b, to(flooder)))
+	}
 	mustAppend(t, a, write(t, b))
 	_, err = a.Append(t.Context(), write(t, b))
 	wantCode(t, err, contact.CodeOverloaded)
+	if n := len(b.all(t)); n != 10 {
+		t.Errorf("%d entries, want 10", n)
+	}
+	if fields := b.rdb.HKeys(t.Context(), "{c:000}:bell").Val(); !slices.Contains(fields, "full") || len(fields) > 6 {
+		t.Errorf("marks of the lane: %q", fields)
+	}
+}
+
+// An account that had its share is refused until half of it is free, and its
+// neighbours are not.
+func TestAppendShareHasALowWaterMark(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *lane.Config) { c.Limit, c.Share = 100, 0.1 })
+	a := b.appender(t)
+	flooder := newRef()
+	for range 10 {
+		mustAppend(t, a, write(t, b, to(flooder)))
+	}
+	for left := 10; left > 5; left-- {
+		_, err := a.Append(t.Context(), write(t, b, to(flooder)))
+		wantCode(t, err, contact.CodeOverloaded)
+		mustAppend(t, a, write(t, b))
+		if err := b.lanes.Trim(t.Context(), only, b.all(t)[:1]); err != nil {
+			t.Fatalf("trim: %v", err)
+		}
+	}
+	mustAppend(t, a, write(t, b, to(flooder)))
 }
 
 func TestAppendStampsNeverRepeat(t *testing.T) {

@@ -31,6 +31,12 @@ func newScripts() scripts {
 // grows strictly within the lane; a clock that was set back by a second or more
 // is followed, not outrun.
 //
+// A lane that reached its limit, and an account that reached its share, is refused
+// until half of that is free again (the fields full and full:account of the bell):
+// else a client that keeps trying takes each place the moment it is free, and no
+// other gets one in its turn, nor is Retry-After true for anybody. A mark is taken
+// back last: Redis lets a script that has written go on when its memory is used up.
+//
 // The repeat of a call of unknown fate passes the limits, since its first run
 // may be what filled the lane, and always rings, since nobody rang for its
 // first run.
@@ -60,6 +66,21 @@ local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local last = tonumber(redis.call('HGET', bell, 'last') or '0')
 if now <= last and last - now < 1000000 then now = last + 1 end
 local length, nextkey, added, counts = redis.call('XLEN', log), 7, 0, {}
+local marks, freed = {}, {}
+local function full(mark, held, most)
+	if marks[mark] == nil then
+		marks[mark] = redis.call('HEXISTS', bell, mark) == 1
+		if marks[mark] and held * 2 <= most then
+			marks[mark] = false
+			freed[#freed + 1] = mark
+		end
+	end
+	if not marks[mark] and held >= most then
+		redis.call('HSET', bell, mark, 1)
+		marks[mark] = true
+	end
+	return marks[mark]
+end
 local out = {0, 0, 0}
 for i = 6, #ARGV, 2 do
 	local e, body = ARGV[i], ARGV[i + 1]
@@ -77,9 +98,9 @@ for i = 6, #ARGV, 2 do
 	end
 	if not answer then
 		local held = counts[account] or tonumber(redis.call('HGET', n, account) or '0')
-		if not again and length >= limit then
+		if not again and full('full', length, limit) then
 			answer = 'L' .. length
-		elseif not again and held >= share then
+		elseif not again and full('full:' .. account, held, share) then
 			answer = 'S' .. held
 		else
 			local t = string.format('%.0f', now + added)
@@ -95,6 +116,9 @@ for i = 6, #ARGV, 2 do
 		end
 	end
 	out[#out + 1] = answer
+end
+for _, mark in ipairs(freed) do
+	if not marks[mark] then redis.call('HDEL', bell, mark) end
 end
 if added > 0 then
 	redis.call('HSET', bell, 'last', string.format('%.0f', now + added - 1))
