@@ -231,6 +231,19 @@ func TestReadinessSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+// A load balancer that sends writes alone to a process goes on when Postgres is away.
+func TestReadyForAPurpose(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.server.opt.Ready = func(context.Context) Readiness {
+		return Readiness{Redis: "ok", Postgres: "away", Durable: true, Writes: true}
+	}
+	b.do(t, "GET", "/readyz", "").want(t, 503, "")
+	b.do(t, "GET", "/readyz?for=reads", "").want(t, 503, "")
+	b.do(t, "GET", "/readyz?for=writes", "").want(t, 200, "")
+	b.do(t, "GET", "/readyz?for=everything", "").want(t, 400, "validation_failed")
+}
+
 func TestNewNamesEverythingThatIsMissing(t *testing.T) {
 	t.Parallel()
 	_, err := New(Options{Registerer: prometheus.NewRegistry()})

@@ -125,6 +125,24 @@ type Readiness struct {
 	// Redis and Postgres are "ok" or one word on what is wrong.
 	Redis    string `json:"redis"`
 	Postgres string `json:"postgres"`
+	// Reads and Writes: what a process serves that has lost one of the two.
+	Reads  bool `json:"reads"`
+	Writes bool `json:"writes"`
+}
+
+// For answers a probe that asks for one purpose alone: "" for everything, "reads"
+// or "writes"; false, false for any other.
+func (r Readiness) For(purpose string) (ready, known bool) {
+	switch purpose {
+	case "":
+		return r.Ready, true
+	case "reads":
+		return r.Reads, true
+	case "writes":
+		return r.Writes, true
+	default:
+		return false, false
+	}
 }
 
 // callbellDashboard is where the links of Callbell's document lead.

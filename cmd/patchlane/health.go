@@ -45,19 +45,25 @@ func (h *health) ready(ctx context.Context) api.Readiness {
 		}
 	})
 	wg.Wait()
-	r.Ready = h.started.Load() && !h.stopping.Load() && h.queue.usable() &&
-		r.Redis == "ok" && r.Postgres == "ok"
+	serving := h.started.Load() && !h.stopping.Load()
+	r.Reads = serving && r.Postgres == "ok"
+	r.Writes = serving && r.Redis == "ok" && h.queue.usable()
+	r.Ready = r.Reads && r.Writes
 	return r
 }
 
-// ServeHTTP answers /readyz.
+// ServeHTTP answers /readyz, for everything or for a purpose.
 func (h *health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ready := h.ready(r.Context())
+	found := h.ready(r.Context())
+	ready, known := found.For(r.URL.Query().Get("for"))
 	status := http.StatusOK
-	if !ready.Ready {
+	switch {
+	case !known:
+		status = http.StatusBadRequest
+	case !ready:
 		status = http.StatusServiceUnavailable
 	}
-	answer(w, status, ready)
+	answer(w, status, found)
 }
 
 // live answers /livez: the process runs, whatever is away.

@@ -38,6 +38,11 @@ func TestStartsWhileRedisIsAway(t *testing.T) {
 		}
 		return nil
 	})
+	for purpose, want := range map[string]int{"reads": http.StatusOK, "writes": http.StatusServiceUnavailable} {
+		if status, body := s.get(a.API + "/readyz?for=" + purpose); status != want {
+			t.Errorf("ready for %s: %d %s", purpose, status, body)
+		}
+	}
 	r := a.do(http.MethodPost, "/v1/contacts", `{"first_name":"Ada"}`, "Prefer", "respond-async")
 	if r.Status != http.StatusServiceUnavailable || r.Code != "queue_unavailable" || r.Header.Get("Retry-After") == "" {
 		t.Errorf("write: %d %s", r.Status, r.raw)
@@ -89,8 +94,15 @@ func TestWritesAreAcceptedWhilePostgresIsAway(t *testing.T) {
 	if status, body := s.get(a.API + "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, `"postgres":"away"`) {
 		t.Errorf("readyz: %d %s", status, body)
 	}
-	if status, _ := s.get(a.API + "/livez"); status != http.StatusOK {
-		t.Errorf("livez: %d", status)
+	for _, url := range []string{a.API + "/livez", a.API + "/readyz?for=writes", a.Ops + "/readyz?for=writes"} {
+		if status, body := s.get(url); status != http.StatusOK {
+			t.Errorf("%s: %d %s", url, status, body)
+		}
+	}
+	for _, url := range []string{a.API + "/readyz?for=reads", a.Ops + "/readyz?for=reads"} {
+		if status, body := s.get(url); status != http.StatusServiceUnavailable {
+			t.Errorf("%s: %d %s", url, status, body)
+		}
 	}
 	if err := pg.Restart(t.Context()); err != nil {
 		t.Fatal(err)
