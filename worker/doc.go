@@ -52,8 +52,9 @@
 //	after the ring       nothing
 //
 // Address lanes are drained in the same way, by slots and a queue of their own,
-// so that no backlog of writes delays an opt-out; the store applies them in
-// steps, each a transaction:
+// so that no backlog of writes delays an opt-out, and a batch of writes lets one
+// of events go first (precedence.go); the store applies them in steps, each a
+// transaction:
 //
 //	optouts.before_heard     nothing of the batch           as apply.before_commit
 //	optouts.heard            the events and suppressions;   the next drain goes on: what an

@@ -61,10 +61,12 @@ type drains struct {
 	o       Options
 	metrics *metrics
 	log     *drainLog
+	// events go before writes.
+	events *precedence
 }
 
 func newDrains(o Options, m *metrics) *drains {
-	return &drains{o: o, metrics: m, log: newDrainLog(o.Logger)}
+	return &drains{o: o, metrics: m, log: newDrainLog(o.Logger), events: &precedence{}}
 }
 
 // applierOf returns where the entries of a lane are committed.
@@ -244,6 +246,11 @@ func (p *pass) read(ctx context.Context) ([]contact.Entry, error) {
 // apply commits the head of a batch. An entry that is refused all alone is
 // recorded as failed, which commits it too.
 func (p *pass) apply(ctx context.Context, batch []contact.Entry) (applied contact.AppliedBatch, err error) {
+	if p.lane.Kind == 'a' {
+		defer p.events.take()()
+	} else if p.events.give(ctx) {
+		p.metrics.yields.Inc()
+	}
 	began := time.Now()
 	err = p.step(ctx, "apply", storeStep, func(ctx context.Context) (err error) {
 		applied, err = p.store.Apply(ctx, p.lane, batch)

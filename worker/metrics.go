@@ -33,6 +33,7 @@ type metrics struct {
 	takeovers   prometheus.Counter
 	alarms      prometheus.Counter
 	unpaused    prometheus.Counter
+	yields      prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -84,6 +85,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		finds:       counter("sweep_finds_total", "Lanes that a sweep found with work and without a drain."),
 		takeovers:   counter("takeovers_total", "Lanes that the sweep drained itself."),
 		alarms:      counter("guard_alarms_total", "Streams found behind their committed offset, and raised."),
+		yields:      counter("yields_total", "Batches of writes that let a batch of events go first."),
 		unpaused:    counter("queues_unpaused_total", "Queues of ours that were found paused."),
 	}
 	for _, e := range ends() {
