@@ -30,7 +30,7 @@ dev: deps ## run Postgres, Redis, API and worker on this machine; data is kept i
 	go run ./cmd/patchlane dev --data data
 
 .PHONY: test
-test: deps ## vet, and every test with the race detector on real servers
+test: deps-test ## vet, and every test with the race detector on real servers
 	go vet ./...
 	go vet -tags faults ./...
 	go vet -tags nofence ./...
@@ -38,6 +38,10 @@ test: deps ## vet, and every test with the race detector on real servers
 	@mkdir -p bin
 	@echo 'go test -race ./...   (all of it: bin/test.log)'
 	@go test -race -v -timeout 20m ./... 2>&1 | tee bin/test.log | awk -f .ci/tests.awk
+
+.PHONY: race
+race: deps ## let 10,000 opt-outs meet writes that give somebody their number, for some minutes
+	RACE_ROUNDS=10000 go test -count=1 -v -timeout 30m -run '^TestStopAgainstANewNumber$$' ./store
 
 .PHONY: lint
 lint: $(golangci_lint) ## linters, formatting, and a tidy go.mod
@@ -63,6 +67,10 @@ build: ## build bin/patchlane
 .PHONY: deps
 deps: # install Postgres and Redis where they are missing
 	@deploy/deps.sh
+
+.PHONY: deps-test
+deps-test: # and the browser of the tests
+	@deploy/deps.sh test
 
 bin/golangci-lint-$(GOLANGCI_LINT_VERSION):
 	GOBIN=$(CURDIR)/bin CGO_ENABLED=0 go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(GOLANGCI_LINT_VERSION)

@@ -3,44 +3,51 @@ package store_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"patchlane/store"
 	"patchlane/tasks/contact"
 )
 
-// A STOP and a write that gives somebody the number, at the same moment: there
-// is no order of their transactions after which the contact has the number and
-// is not opted out.
+// raceRounds is how often a STOP meets a write in a test run. RACE_ROUNDS sets
+// another number; `make race` lets 10,000 meet.
+func raceRounds(tb testing.TB) int {
+	tb.Helper()
+	text := os.Getenv("RACE_ROUNDS")
+	if text == "" {
+		return 400
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		tb.Fatalf("RACE_ROUNDS=%q is no number", text)
+	}
+	return n
+}
+
+// STOPs and writes that give somebody the numbers, at the same moment: there is
+// no order of their transactions after which a contact has a number and is not
+// opted out. Every other round races one number, the rest a batch of them.
 func TestStopAgainstANewNumber(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	const pairs, rounds = 2, 1000
+	const pairs, most = 2, 25
+	rounds := raceRounds(t) / pairs
 	var all sync.WaitGroup
 	for pair := range pairs {
-		contacts, events := contact.Lane{Kind: 'c', N: pair}, contact.Lane{Kind: 'a', N: pair}
 		side := *b // its own clock and sequence
 		all.Go(func() {
-			id := uuid.New()
-			create := side.create(id, "Ada")
-			if _, err := side.Store.Apply(t.Context(), contacts, []contact.Entry{create}); err != nil {
-				t.Error(err)
-				return
-			}
+			r := side.newRace(pair, most)
 			for round := range rounds {
-				address := fmt.Sprintf("+316%d%07d", pair, round)
-				stop := side.event(contact.OptOut, to(address))
-				give := side.with(contact.KindPatch, id, contact.Phone, address, new(false))
-				if round%2 == 0 { // the other one was accepted first
-					stop.Event.AcceptedAt, give.AcceptedAt = give.AcceptedAt, stop.AcceptedAt
-				}
-				side.meet(contacts, events, give, stop)
-				if got := side.reason(id, contact.SMSChannel); got != "keyword_stop" {
-					t.Errorf("round %d: a contact with the number shows %q", round, got)
+				n := 1 + round%2*(most-1)
+				if bad := r.round(round, n); bad > 0 {
+					t.Errorf("round %d: %d of %d contacts have their number and are not opted out by its STOP", round, bad, n)
 					return
 				}
 			}
@@ -49,24 +56,73 @@ func TestStopAgainstANewNumber(t *testing.T) {
 	all.Wait()
 }
 
-// meet applies a write and an event at about the same moment.
-func (b *bundle) meet(contacts, events contact.Lane, give, stop contact.Entry) {
+// race is a pair of lanes that meet again and again.
+type race struct {
+	*bundle
+	pair             int
+	contacts, events contact.Lane
+	ids              []uuid.UUID
+	db               *pgx.Conn
+}
+
+func (b *bundle) newRace(pair, people int) *race {
 	b.t.Helper()
+	r := &race{
+		bundle: b, pair: pair, contacts: contact.Lane{Kind: 'c', N: pair}, events: contact.Lane{Kind: 'a', N: pair}, db: b.connect(),
+	}
+	creates := make([]contact.Entry, people)
+	for i := range creates {
+		r.ids = append(r.ids, uuid.New())
+		creates[i] = b.create(r.ids[i], "Ada")
+	}
+	if _, err := b.Store.Apply(b.t.Context(), r.contacts, creates); err != nil {
+		b.t.Error(err)
+	}
+	return r
+}
+
+// round gives new numbers to n contacts, says that they want none of it any
+// more, and lets a STOP of each number come at that moment. It returns how many
+// of them are not opted out by it.
+func (r *race) round(round, n int) (bad int) {
+	r.t.Helper()
+	numbers, gives, stops := make([]string, n), make([]contact.Entry, n), make([]contact.Entry, n)
+	for i := range n {
+		numbers[i] = fmt.Sprintf("+316%d%06d%02d", r.pair, round, i)
+		stops[i] = r.event(contact.OptOut, to(numbers[i]))
+		gives[i] = r.with(contact.KindPatch, r.ids[i], contact.Phone, numbers[i], new(false))
+		if round%4 < 2 { // the other one was accepted first
+			stops[i].Event.AcceptedAt, gives[i].AcceptedAt = gives[i].AcceptedAt, stops[i].AcceptedAt
+		}
+	}
+	r.meet(gives, stops)
+	err := r.db.QueryRow(r.t.Context(), `SELECT count(*) FROM unnest($1::uuid[], $2::text[]) AS w (id, phone)
+		LEFT JOIN contacts c ON c.id = w.id AND c.phone = w.phone
+		WHERE c.sms_unsubscribed IS NOT TRUE OR c.sms_unsubscribed_reason <> 'keyword_stop'`, r.ids[:n], numbers).Scan(&bad)
+	if err != nil {
+		r.t.Error(err)
+	}
+	return bad
+}
+
+// meet applies writes and events at about the same moment.
+func (r *race) meet(gives, stops []contact.Entry) {
+	r.t.Helper()
 	var both sync.WaitGroup
 	start := make(chan struct{})
 	shift := time.Duration(rand.IntN(2500)) * time.Microsecond
 	both.Go(func() {
 		<-start
 		pause(shift)
-		if _, err := b.Store.Apply(b.t.Context(), contacts, []contact.Entry{give}); err != nil {
-			b.t.Error(err)
+		if _, err := r.Store.Apply(r.t.Context(), r.contacts, gives); err != nil {
+			r.t.Error(err)
 		}
 	})
 	both.Go(func() {
 		<-start
 		pause(1250*time.Microsecond - shift)
-		if _, err := b.Store.Optouts().Apply(b.t.Context(), events, []contact.Entry{stop}); err != nil {
-			b.t.Error(err)
+		if _, err := r.Store.Optouts().Apply(r.t.Context(), r.events, stops); err != nil {
+			r.t.Error(err)
 		}
 	})
 	close(start)
