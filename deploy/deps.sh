@@ -6,9 +6,12 @@
 #   Debian, Ubuntu   apt-get (root, or sudo)
 #   macOS, Linuxbrew brew
 #
-# Where both are there already it says so and changes nothing. Programs in
+# `deps.sh test` installs Chromium too, which one test drives without a screen.
+#
+# Where all are there already it says so and changes nothing. Programs in
 # places of their own: PATCHLANE_POSTGRES_BIN (the folder of initdb and
-# postgres) and PATCHLANE_REDIS_SERVER (the path of redis-server).
+# postgres), PATCHLANE_REDIS_SERVER (the path of redis-server) and
+# PATCHLANE_CHROMIUM.
 set -eu
 
 say() { printf 'deps: %s\n' "$*"; }
@@ -64,6 +67,22 @@ find_redis() {
 			printf '%s\n' "$path"
 			return 0
 		fi
+	done
+	return 1
+}
+
+# find_chromium prints the path of the browser; it looks where the test does
+# (api/unsubscribe_browser_test.go).
+find_chromium() {
+	if [ -n "${PATCHLANE_CHROMIUM:-}" ]; then
+		[ -x "$PATCHLANE_CHROMIUM" ] || die "PATCHLANE_CHROMIUM=$PATCHLANE_CHROMIUM is no program"
+		printf '%s\n' "$PATCHLANE_CHROMIUM"
+		return 0
+	fi
+	for program in chromium chromium-browser google-chrome google-chrome-stable chrome \
+		'/Applications/Chromium.app/Contents/MacOS/Chromium' \
+		'/Applications/Google Chrome.app/Contents/MacOS/Google Chrome'; do
+		command -v "$program" && return 0
 	done
 	return 1
 }
@@ -133,29 +152,40 @@ install_brew() {
 	HOMEBREW_NO_AUTO_UPDATE=1 brew install "$@"
 }
 
+# main [test]
 main() {
 	postgres=$(find_postgres) || postgres=''
 	redis=$(find_redis) || redis=''
-	if [ -n "$postgres" ] && [ -n "$redis" ]; then
-		say "all there: $postgres, $redis"
+	chromium='no browser asked for'
+	wanted=${1:-}
+	if [ "$wanted" = test ]; then
+		chromium=$(find_chromium) || chromium=''
+	fi
+	if [ -n "$postgres" ] && [ -n "$redis" ] && [ -n "$chromium" ]; then
+		say "all there: $postgres, $redis, $chromium"
 		return 0
 	fi
 	if command -v apt-get >/dev/null; then
 		set --
 		[ -n "$postgres" ] || set -- "$@" postgresql
 		[ -n "$redis" ] || set -- "$@" redis-server
+		[ -n "$chromium" ] || set -- "$@" chromium
 		install_apt "$@"
 	elif command -v brew >/dev/null; then
 		set --
 		[ -n "$postgres" ] || set -- "$@" postgresql@17
 		[ -n "$redis" ] || set -- "$@" redis
+		[ -n "$chromium" ] || set -- "$@" chromium
 		install_brew "$@"
 	else
-		die "neither apt-get nor brew here: install PostgreSQL (14 or later) and Redis (7 or later) by hand"
+		die "neither apt-get nor brew here: install PostgreSQL (14 or later), Redis (7 or later) and, for the tests, Chromium by hand"
 	fi
 	postgres=$(find_postgres) || die 'PostgreSQL is still not found'
 	redis=$(find_redis) || die 'redis-server is still not found'
-	say "ready: $postgres, $redis"
+	if [ "$wanted" = test ]; then
+		chromium=$(find_chromium) || die 'Chromium is still not found'
+	fi
+	say "ready: $postgres, $redis, $chromium"
 }
 
-main
+main "$@"
