@@ -43,6 +43,22 @@ test: deps-test ## vet, and every test with the race detector on real servers
 race: deps ## let 10,000 opt-outs meet writes that give somebody their number, for some minutes
 	RACE_ROUNDS=10000 go test -count=1 -v -timeout 30m -run '^TestStopAgainstANewNumber$$' ./store
 
+.PHONY: faults
+faults: deps ## every fault of the suite, one after the other; ends with a table (bin/faults.md)
+	@mkdir -p bin
+	PATCHLANE_FAULTS=all PATCHLANE_FAULTS_TABLE=$(CURDIR)/bin/faults.md \
+		go test -count=1 -v -timeout 60m -run '^(TestFaults|TestWithoutFence|TestTwoAtOnce)$$' ./cmd/patchlane/faults 2>&1 \
+		| tee bin/faults.log | awk -f .ci/tests.awk
+	@cat bin/faults.md
+
+DURATION ?= 10m
+
+.PHONY: soak
+soak: deps ## random faults at full load for DURATION=10m (or 1h)
+	@mkdir -p bin
+	PATCHLANE_SOAK=$(DURATION) go test -count=1 -v -timeout 0 -run '^TestSoak$$' ./cmd/patchlane/faults 2>&1 \
+		| tee bin/soak.log | grep --line-buffered -v '^=== '
+
 .PHONY: lint
 lint: $(golangci_lint) ## linters, formatting, and a tidy go.mod
 	$(golangci_lint) run ./...

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -46,12 +47,28 @@ type history struct {
 	events   []opinion
 	// strange are answers that no fault explains.
 	strange []string
+	// broken counts requests without an answer, unavailable those answered 503.
+	broken, unavailable int
+	firstBroken         error
 }
 
 func (h *history) add(a *attempt) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.attempts = append(h.attempts, a)
+}
+
+// failed counts a request that has to be sent again.
+func (h *history) failed(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err == nil {
+		h.unavailable++
+		return
+	}
+	if h.broken++; h.firstBroken == nil {
+		h.firstBroken = err
+	}
 }
 
 func (h *history) wonder(format string, args ...any) {
@@ -124,6 +141,20 @@ type traffic struct {
 	stop chan struct{}
 	once sync.Once
 	wg   sync.WaitGroup
+	// away is the API that a load balancer has taken out.
+	away atomic.Pointer[string]
+}
+
+// avoid sends nothing to an API any more; empty: to all of them again.
+func (tr *traffic) avoid(url string) { tr.away.Store(&url) }
+
+// choose returns an API.
+func (tr *traffic) choose(dice *rand.Rand) string {
+	i := dice.IntN(len(tr.urls))
+	if away := tr.away.Load(); away != nil && tr.urls[i] == *away {
+		i = (i + 1) % len(tr.urls)
+	}
+	return tr.urls[i]
 }
 
 // begin makes contacts and starts clients, which write through the APIs until
@@ -208,7 +239,7 @@ func (tr *traffic) writeOne(ctx context.Context, a *attempt, dice *rand.Rand) {
 	tr.h.add(a)
 	a.sent = time.Now()
 	for ctx.Err() == nil {
-		api := tr.urls[dice.IntN(len(tr.urls))]
+		api := tr.choose(dice)
 		status, reply, err := tr.s.call(ctx, http.MethodPatch, api+"/v1/contacts/"+tr.h.contacts[a.contact].id, header, body)
 		switch {
 		case err == nil && (status == http.StatusOK || status == http.StatusAccepted):
@@ -219,8 +250,10 @@ func (tr *traffic) writeOne(ctx context.Context, a *attempt, dice *rand.Rand) {
 			a.answer = refused
 			return
 		case !keyed:
+			tr.h.failed(err)
 			return
 		}
+		tr.h.failed(err)
 		if err == nil && status != http.StatusServiceUnavailable {
 			tr.h.wonder("write %s: %d %s", key, status, reply)
 		}

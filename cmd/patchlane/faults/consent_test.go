@@ -60,7 +60,7 @@ func (tr *traffic) provider(ctx context.Context, dice *rand.Rand) {
 		id := fmt.Sprintf("event-%d-%d", n, o.at.UnixMilli())
 		times := 1 + dice.IntN(2)
 		for times > 0 && ctx.Err() == nil {
-			api := tr.urls[dice.IntN(len(tr.urls))]
+			api := tr.choose(dice)
 			status, reply, err := tr.s.post(ctx, api, id, tr.h.contacts[o.contact].phone, o)
 			switch {
 			case err == nil && status < 300:
@@ -71,6 +71,7 @@ func (tr *traffic) provider(ctx context.Context, dice *rand.Rand) {
 				tr.h.wonder("event %s was refused: %d %s", id, status, reply)
 				return
 			default:
+				tr.h.failed(err)
 				tr.goesOnAnyway(ctx)
 			}
 		}

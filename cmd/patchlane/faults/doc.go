@@ -39,6 +39,7 @@
 //	leak_test.go       the search for what may stand in no log
 //	registry_test.go   the list of faults, and the table
 //	optouts_test.go    kills between a provider's signature and the flag
+//	soak_test.go       random faults for long, and what must not grow
 //	fence_test.go      the test of the test: the same without the fence has to fail
 //
 // The package has no code of its own.

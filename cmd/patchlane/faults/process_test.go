@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -55,7 +56,9 @@ func (s *stack) prepare(role string) *process {
 		toRedis, toPostgres = s.apiRedis, s.apiPostgres
 	}
 	p.env = []string{"REDIS_URL=" + toRedis.through(s.redis.URL()), "DATABASE_URL=" + toPostgres.through(s.pg.URL())}
-	log, err := os.CreateTemp(s.t.TempDir(), role+"-*.log")
+	// Appending, so that a log can be emptied while it is written.
+	name := filepath.Join(s.t.TempDir(), role+".log")
+	log, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -148,4 +151,17 @@ func (p *process) died(within time.Duration) error {
 	case <-time.After(within):
 		return errors.New("the process is still alive: its failpoint was not reached")
 	}
+}
+
+// ended waits for the end after a SIGTERM, and returns how it ended.
+func (p *process) ended(within time.Duration) error {
+	if err := p.died(within); err != nil {
+		return errors.New("the process did not end after SIGTERM")
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		return fmt.Errorf("exit code %d after SIGTERM", code)
+	}
+	return nil
 }

@@ -33,9 +33,8 @@ type fault struct {
 // faults lists every entry. Each file of faults adds a list of its own.
 func faults() []fault {
 	return slices.Concat(
-		crashFaults(),
-		repeatFaults(),
-		wireFaults(), queueFaults(),
+		crashFaults(), serverFaults(), repeatFaults(), wireFaults(), lostDataFaults(),
+		queueFaults(), eventFaults(), rolloutFaults(),
 	)
 }
 
