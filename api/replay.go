@@ -192,12 +192,32 @@ func (r *replayer) one(ctx context.Context, ref contact.WriteRef) error {
 		r.progress.Retried++
 	case contact.CodeOf(err) == contact.CodeAlreadyRetried:
 		r.progress.Left++
+		return r.noteSent(ctx, ref)
 	case unavailable(err) || contact.CodeOf(err) == contact.CodeOverloaded || ctx.Err() != nil:
 		return err
 	default:
 		r.refuse(ref.ID, err)
 	}
 	return nil
+}
+
+// noteSent notes a retry that was sent and not noted. One that is in no lane and
+// has no outcome is left: somebody claimed it within the last seconds.
+func (r *replayer) noteSent(ctx context.Context, ref contact.WriteRef) error {
+	record, err := r.ledgerRow(ctx, ref)
+	if err != nil {
+		return err
+	}
+	_, err = r.locate(ctx, contact.WriteRef{Account: ref.Account, ID: record.RetriedAs})
+	switch {
+	case err == nil:
+		r.sent(ctx, []contact.WriteRef{ref})
+		return nil
+	case contact.CodeOf(err) == contact.CodeNotFound:
+		return nil
+	default:
+		return err
+	}
 }
 
 // many claims and appends writes of as many contacts.
@@ -259,9 +279,10 @@ func temporary(err error) bool {
 	return code == contact.CodeOverloaded || code == contact.CodeQueueUnavailable
 }
 
-// appendOnce returns the writes that are not known to be in, and why.
+// appendOnce returns the writes that are not known to be in, and why. It is not
+// cut off: what was claimed is to be sent and noted.
 func (r *replayer) appendOnce(ctx context.Context, writes []*contact.Write) (left []*contact.Write, why error) {
-	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
 	defer cancel()
 	_, errs := r.opt.Appender.AppendAll(ctx, writes)
 	sent := make([]contact.WriteRef, 0, len(writes))

@@ -81,7 +81,7 @@ func TestReplayKeepsTheOrderWhateverIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, every := range []int{1 << 30, 2, 3, 7} {
 		b := setup(t)
-		want := b.failMany(t, 40, 5)
+		want := b.failMany(t, 12, 4)
 		b.server.opt.Appender = &patchy{appender: b.server.opt.Appender, every: every}
 		steps := 0
 		got, err := b.server.Replay(t.Context(), Replay{
@@ -91,10 +91,10 @@ func TestReplayKeepsTheOrderWhateverIsRefused(t *testing.T) {
 			t.Fatalf("every %d: %+v, %v after %d steps", every, got, err, steps)
 		}
 		order, twice := b.retried()
-		// All of one contact in their order: here every fortieth.
-		for i := range 40 {
+		// All of one contact in their order: here every twelfth.
+		for i := range 12 {
 			var wantOf, gotOf []uuid.UUID
-			for n := i; n < len(want); n += 40 {
+			for n := i; n < len(want); n += 12 {
 				wantOf = append(wantOf, want[n])
 			}
 			for _, id := range order {

@@ -32,6 +32,17 @@ const (
 		FROM free WHERE f.account_id = free.account_id AND f.id = free.id AND f.retry_id IS NULL
 		RETURNING f.account_id, f.id, f.payload, f.accepted_at, f.retry_id`
 
+	discardManySQL = `WITH free AS (
+			SELECT f.account_id, f.id
+			FROM unnest($1::uuid[], $2::uuid[]) AS k (account_id, id)
+			JOIN failed_writes f ON f.account_id = k.account_id AND f.id = k.id
+			WHERE f.retry_id IS NULL AND f.discarded_at IS NULL
+			ORDER BY f.account_id, f.id
+			FOR UPDATE OF f
+		)
+		UPDATE failed_writes f SET discarded_at = now()
+		FROM free WHERE f.account_id = free.account_id AND f.id = free.id`
+
 	retriesSentSQL = `UPDATE failed_writes f SET retry_sent = true
 		FROM unnest($1::uuid[], $2::uuid[]) AS k (account_id, id)
 		WHERE f.account_id = k.account_id AND f.id = k.id AND f.retry_id IS NOT NULL`
@@ -149,6 +160,19 @@ func (s *Store) ClaimRetries(ctx context.Context, claims []contact.RetryClaim) (
 		}
 	}
 	return list, nil
+}
+
+// DiscardMany gives failed writes up, and returns how many: those that a retry has
+// claimed are left, and those that were discarded before are not counted.
+func (s *Store) DiscardMany(ctx context.Context, failed []contact.WriteRef) (int, error) {
+	accounts, ids := make(idColumn, len(failed)), make(idColumn, len(failed))
+	for i, ref := range failed {
+		accounts[i], ids[i] = idValue(ref.Account), idValue(ref.ID)
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	tag, err := s.read.Exec(ctx, discardManySQL, accounts, ids)
+	return int(tag.RowsAffected()), readError("discard writes", err)
 }
 
 // RetriesSent notes that the writes that repeat failed ones were appended. A

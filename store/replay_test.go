@@ -1,7 +1,9 @@
 package store_test
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -281,5 +283,52 @@ func TestPreviewRefuses(t *testing.T) {
 	}
 	if len(refused) != len(want) {
 		t.Errorf("%d previews", len(refused))
+	}
+}
+
+func TestDiscardManyLeavesWhatIsRetried(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	free, claimed := b.failed(), b.failed()
+	ctx := t.Context()
+	if _, err := b.Store.ClaimRetry(ctx, b.account, claimed.ID, uuid.New()); err != nil {
+		t.Fatal(err)
+	}
+	refs := []contact.WriteRef{{Account: b.account, ID: free.ID}, {Account: b.account, ID: claimed.ID}}
+	for _, want := range []int{1, 0} {
+		if n, err := b.Store.DiscardMany(ctx, refs); err != nil || n != want {
+			t.Errorf("discarded %d, %v, want %d", n, err, want)
+		}
+	}
+	if r := b.state(free.ID); r.State != contact.Discarded {
+		t.Errorf("state %s", r.State)
+	}
+	if r := b.state(claimed.ID); r.State != contact.Retried {
+		t.Errorf("state %s", r.State)
+	}
+}
+
+func TestOperatorLog(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx := t.Context()
+	for i := range 3 {
+		err := b.Store.LogOperator(ctx, contact.OperatorAction{
+			Operator: "Ada\x00", Via: "console", Action: "pause", Account: b.account, Target: strings.Repeat("x", 300), Detail: fmt.Sprint(i),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	page, next, err := b.Store.OperatorLog(ctx, 2, "")
+	if err != nil || len(page) != 2 || next == "" || page[0].Detail != "2" || page[0].Operator != "Ada" || page[0].Account != b.account {
+		t.Fatalf("%+v, %q, %v", page, next, err)
+	}
+	page, next, err = b.Store.OperatorLog(ctx, 2, next)
+	if err != nil || len(page) != 1 || next != "" || page[0].Detail != "0" {
+		t.Errorf("%+v, %q, %v", page, next, err)
+	}
+	if _, _, err := b.Store.OperatorLog(ctx, 2, "none"); contact.CodeOf(err) != contact.CodeValidationFailed {
+		t.Errorf("bad cursor: %v", err)
 	}
 }

@@ -176,6 +176,9 @@ func writesQuery(q contact.WriteQuery) (string, *conditions, error) {
 	if q.Contact != uuid.Nil {
 		where.add(`w.contact_id = ?`, q.Contact)
 	}
+	if !q.Since.IsZero() {
+		where.add(`w.applied_at >= ?`, q.Since)
+	}
 	if q.After != "" {
 		var after uuid.UUID
 		if err := readCursor(q.After, cursorWrites, &after, nil); err != nil {

@@ -2,21 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/hibiken/asynq"
-	"github.com/prometheus/client_golang/prometheus"
 
-	"patchlane/api"
-	"patchlane/api/signature"
-	"patchlane/tasks"
 	"patchlane/tasks/contact"
 	"patchlane/tasks/lane"
-	"patchlane/tasks/limit"
 )
 
 // lanesCmd is `patchlane admin lanes`.
@@ -76,8 +69,9 @@ func (d *desk) lanes(ctx context.Context) (*lane.Lanes, contact.LaneCounts, func
 // adminWriteCmd is `patchlane admin writes`.
 type adminWriteCmd struct {
 	List    writesListCmd    `cmd:"" help:"List writes that have an outcome, newest first."`
-	Retry   writesRetryCmd   `cmd:"" help:"Append a failed write again, as a new write at the tail of its lane."`
-	Discard writesDiscardCmd `cmd:"" help:"Give a failed write up. Its state is then discarded."`
+	Preview writesPreviewCmd `cmd:"" help:"Show what a retry of failed writes would change now."`
+	Retry   writesRetryCmd   `cmd:"" help:"Append failed writes again, as new writes at the tails of their lanes."`
+	Discard writesDiscardCmd `cmd:"" help:"Give failed writes up. Their state is then discarded."`
 }
 
 // writesListCmd is `patchlane admin writes list`.
@@ -87,6 +81,8 @@ type writesListCmd struct {
 	Account uuid.UUID `name:"account" placeholder:"ID" help:"Writes of this account alone."`
 	Contact uuid.UUID `name:"contact" placeholder:"ID" help:"Writes of this contact alone."`
 	Code    string    `name:"code" placeholder:"CODE" help:"Failures with this code alone, such as duplicate."`
+	Since   since     `name:"since" placeholder:"2h" help:"Outcomes since then alone: a duration such as 2h, or a moment such as 2026-11-22T03:00:00Z."`
+	All     bool      `name:"all" help:"Every page, not one."`
 	Limit   int       `name:"limit" default:"25" help:"Size of a page, 1 to 100 (default: ${default})."`
 	Cursor  string    `name:"cursor" placeholder:"CURSOR" help:"next_cursor of the page before."`
 }
@@ -129,13 +125,16 @@ func (c *writesListCmd) Run(ctx context.Context, s streams) error {
 	}
 	q := contact.WriteQuery{
 		Account: c.Account, AllAccounts: c.Account == uuid.Nil, State: contact.State(c.State),
-		Contact: c.Contact, Code: contact.Code(c.Code), Limit: c.Limit, After: c.Cursor,
+		Contact: c.Contact, Code: contact.Code(c.Code), Since: c.Since.at(), Limit: c.Limit, After: c.Cursor,
+	}
+	if c.All {
+		q.Limit = wholeLimit
 	}
 	if c.State == "any" {
 		q.State = ""
 	}
 	return c.open(ctx, s, func(ctx context.Context, d *desk) error {
-		page, err := d.db.Writes(ctx, q)
+		page, err := c.pages(ctx, d, q)
 		if err != nil {
 			return err
 		}
@@ -153,94 +152,17 @@ func (c *writesListCmd) Run(ctx context.Context, s streams) error {
 	})
 }
 
-// writesRetryCmd is `patchlane admin writes retry`.
-type writesRetryCmd struct {
-	adminBase
-	ID    uuid.UUID `arg:"" name:"id" help:"Id of the failed write."`
-	Force bool      `name:"force" help:"Send every field; without it only fields that were not changed since."`
-}
+// wholeLimit is the size of a page when all are wanted.
+const wholeLimit = 1000
 
-// Run appends the write again, on the very path of POST /v1/writes/{id}/retry.
-func (c *writesRetryCmd) Run(ctx context.Context, s streams) error {
-	return c.open(ctx, s, func(ctx context.Context, d *desk) error {
-		w, receipt, err := d.retry(ctx, c.ID, c.Force)
-		if err != nil {
-			return about("write", c.ID, err)
-		}
-		v := retryView{receipt.WriteID, w.Contact, contact.Queued, receipt.AcceptedAt, c.ID}
-		return d.say(v, pairs("write", v.WriteID.String(), "retry of", c.ID.String(), "state", string(v.State)))
-	})
-}
-
-// retryView is what `admin writes retry` prints: the new write.
-type retryView struct {
-	WriteID    uuid.UUID     `json:"write_id"`
-	ContactID  uuid.UUID     `json:"contact_id"`
-	State      contact.State `json:"state"`
-	AcceptedAt time.Time     `json:"accepted_at"`
-	RetryOf    uuid.UUID     `json:"retry_of"`
-}
-
-// retry builds an API server that serves nobody, so that a retry from here and
-// one over HTTP cannot differ, and has it append the write.
-func (d *desk) retry(ctx context.Context, id uuid.UUID, force bool) (w *contact.Write, receipt contact.Receipt, err error) {
-	account, err := d.db.AccountOfFailed(ctx, id)
-	if err != nil {
-		return nil, receipt, err
+// pages reads one page, or all of them as one.
+func (c *writesListCmd) pages(ctx context.Context, d *desk, q contact.WriteQuery) (contact.WritePage, error) {
+	page, err := d.db.Writes(ctx, q)
+	for c.All && err == nil && page.HasMore {
+		q.After = page.Next
+		var next contact.WritePage
+		next, err = d.db.Writes(ctx, q)
+		page = contact.WritePage{Writes: append(page.Writes, next.Writes...), HasMore: next.HasMore, Next: next.Next}
 	}
-	lanes, counts, closeLanes, err := d.lanes(ctx)
-	if err != nil {
-		return nil, receipt, err
-	}
-	bell := asynq.NewClient(d.target.asynq(ringConns))
-	appender := lane.NewAppender(lanes, lane.AppenderConfig{Ring: tasks.Ring(bell)}) //nolint:contextcheck // It lives until Close.
-	limits := limit.New(d.side, limit.Config{Book: d.db, Logger: d.logger, Registerer: prometheus.NewRegistry()})
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		err = errors.Join(err, appender.Close(ctx), limits.Close(ctx), bell.Close(), closeLanes())
-	}()
-	accessTokens, err := (&config{}).tokens(d.db, d.copies, d.logger)
-	if err != nil {
-		return nil, receipt, err
-	}
-	server, err := api.New(api.Options{
-		Tokens: accessTokens, Limits: limits,
-		Optouts: (&config{}).optouts(d.db, d.copies, appender, signature.NewSNSClient(), d.logger),
-		Lanes:   counts, Contacts: d.db, Ledger: d.db, Failed: d.db, Keys: d.db, Mirror: d.copies,
-		Settings: d.db, SettingsEditor: d.db, SettingsMirror: d.copies,
-		Appender: appender, Lane: lanes, Replies: lane.NewReplies(d.side, uuid.NewString(), d.logger),
-		Ready:  func(context.Context) api.Readiness { return api.Readiness{} },
-		Logger: d.logger, Registerer: prometheus.NewRegistry(),
-	})
-	if err != nil {
-		return nil, receipt, err
-	}
-	defer server.Close()
-	return server.Retry(ctx, contact.WriteRef{Account: account, ID: id}, api.Retry{Force: force, Actor: "admin"})
-}
-
-// writesDiscardCmd is `patchlane admin writes discard`.
-type writesDiscardCmd struct {
-	adminBase
-	ID uuid.UUID `arg:"" name:"id" help:"Id of the failed write."`
-}
-
-// Run gives the write up. Said twice it is said.
-func (c *writesDiscardCmd) Run(ctx context.Context, s streams) error {
-	return c.open(ctx, s, func(ctx context.Context, d *desk) error {
-		account, err := d.db.AccountOfFailed(ctx, c.ID)
-		if err == nil {
-			err = d.db.Discard(ctx, account, c.ID)
-		}
-		if err != nil {
-			return about("write", c.ID, err)
-		}
-		record, err := d.db.Write(ctx, account, c.ID)
-		if err != nil {
-			return about("write", c.ID, err)
-		}
-		v := viewWrite(&record)
-		return d.say(v, pairs("write", v.WriteID.String(), "state", string(v.State)))
-	})
+	return page, err
 }

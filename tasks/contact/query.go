@@ -52,7 +52,9 @@ type WriteQuery struct {
 	// Contact is uuid.Nil for any.
 	Contact uuid.UUID
 	// Code is the reason of a failure; empty for any.
-	Code  Code
+	Code Code
+	// Since is the least time of the outcome; zero: open.
+	Since time.Time
 	Limit int
 	After string
 }
