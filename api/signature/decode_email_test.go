@@ -173,6 +173,7 @@ func TestPostmarkMeanings(t *testing.T) {
 		change("true", `"HardBounce"`, "Recipient"):        "opt_out hard_bounce",
 		change("false", `null`, "Recipient"):               "opt_in resubscribe",
 		change("false", `null`, "Admin"):                   "none provider_reactivated",
+		`{"Type":"HardBounce","Email":"a@b.example"}`:      "quarantined",
 		`{"RecordType":"Delivery"}`:                        "", `{"FromFull":{},"TextBody":"STOP"}`: "", `{"RecordType":"Novelty"}`: "quarantined",
 		`{"RecordType":"SpamComplaint","ID":2,"Email":"no address"}`: "quarantined",
 	})
@@ -188,6 +189,7 @@ func TestSparkPostMeanings(t *testing.T) {
 		event("out_of_band", `"90"`): "opt_out unsubscribe", event("spam_complaint", `null`): "opt_out complaint",
 		event("link_unsubscribe", `null`): "opt_out unsubscribe", event("generation_rejection", `null`): "",
 		event("policy_rejection", `"25"`): "", event("delay", `"10"`): "", event("novelty", `null`): "quarantined",
+		`[{"msys":{}}]`: "", `[{"unknown":1}]`: "quarantined", `[{}]`: "quarantined",
 	}
 	for _, class := range []string{"1", "20", "21", "22", "23", "24", "25", "40", "50", "51", "52", "53", "54", "60", "70", "80", "100"} {
 		table[event("bounce", class)] = ""

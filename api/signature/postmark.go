@@ -33,6 +33,14 @@ func decodePostmark(c *collector) {
 			},
 		}
 		switch e.Record {
+		case "":
+			// An inbound mail has no record type, and no type either; what has one
+			// says something that nobody here knows.
+			if e.Type != "" {
+				c.unknown(string(e.Type), raw)
+				return
+			}
+			c.ignore("", "changes_nothing")
 		case "Bounce":
 			c.email(string(e.Email), merge(f, judgePostmarkBounce(e)))
 		case "SpamComplaint":
@@ -43,7 +51,7 @@ func decodePostmark(c *collector) {
 			f.stamp = isoTime(string(e.ChangedAt))
 			f.evidence["origin"] = string(e.Origin)
 			c.email(string(e.Recipient), merge(f, judgePostmarkChange(e)))
-		case "Delivery", "Open", "Click", "":
+		case "Delivery", "Open", "Click":
 			c.ignore(string(e.Record), "changes_nothing")
 		default:
 			c.unknown(string(e.Record), raw)

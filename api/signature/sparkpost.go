@@ -28,7 +28,10 @@ func decodeSparkPost(c *collector) {
 		MSys map[string]sparkPostEvent `json:"msys"`
 	}, raw []byte,
 	) {
-		if len(e.MSys) == 0 {
+		switch {
+		case e.MSys == nil:
+			c.unknown("element without msys", raw)
+		case len(e.MSys) == 0:
 			c.ignore("ping", "changes_nothing")
 		}
 		for _, name := range slices.Sorted(maps.Keys(e.MSys)) {

@@ -56,6 +56,8 @@ func mailGarbage(p signature.Provider, f facts) sample {
 	switch p {
 	case signature.SendGrid, signature.SparkPost:
 		return encoded(jsonType, []object{{"unknown": f.id}})
+	case signature.Postmark:
+		return encoded(jsonType, object{"RecordType": "unknown", "ID": f.id})
 	case signature.Mandrill:
 		form := url.Values{"mandrill_events": {string(encoded(jsonType, []object{{"unknown": f.id}}).body)}}
 		return sample{formType, []byte(form.Encode())}
