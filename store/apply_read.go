@@ -141,6 +141,7 @@ func (b *batch) queueLedger(q *pgx.Batch) {
 		}
 		return nil
 	})
+	b.queueErased(q)
 }
 
 func (b *batch) queueContacts(q *pgx.Batch, sql string) {

@@ -92,6 +92,9 @@ func (b *batch) statements() []statement {
 	if len(b.folded.Left) > 0 {
 		list = append(list, statement{op: "insert left addresses", sql: insertLeftSQL, args: leftArgs(b.folded.Left)})
 	}
+	if b.folded.Erased != nil {
+		list = append(list, eraseStatement(b.folded.Erased, b.now))
+	}
 	return append(list, b.advance(recheckJSON(b.folded.Given)))
 }
 
@@ -113,7 +116,7 @@ func (b *batch) ledgerStatements() []statement {
 		}
 		list = append(list, statement{op: "insert failed writes", sql: sql, args: args})
 	}
-	return list
+	return append(list, b.discardErased()...)
 }
 
 // advance moves the lane's offset, unless somebody else did.
@@ -175,7 +178,11 @@ func (b *batch) failedArgs() ([]any, bool) {
 		contacts = append(contacts, idValue(o.ID))
 		offsets, codes = append(offsets, e.String()), append(codes, string(o.Code))
 		// Never nil: that would be NULL.
-		payloads = append(payloads, append([]byte{}, e.Raw...))
+		payload := append([]byte{}, e.Raw...)
+		if b.erased[e.Ref()] {
+			payload = []byte{}
+		}
+		payloads = append(payloads, payload)
 		accepted, origins = append(accepted, e.AcceptedAt), append(origins, originOf(&e.Write))
 	}
 	return []any{

@@ -18,6 +18,7 @@ type batch struct {
 	entries []contact.Entry
 	limits  limits
 	metrics *metrics
+	spell   func([]contact.Address) spellings
 
 	// Read under the lane's lock.
 	old         contact.Offset
@@ -32,6 +33,8 @@ type batch struct {
 	suppressed  map[contact.Address]contact.Suppression
 	// stale are entries that are older than the ledger reaches back.
 	stale []uuid.UUID
+	// erased are the contacts of the entries that were erased.
+	erased map[contact.Ref]bool
 	// recheck is what an earlier batch of the lane gave to contacts.
 	recheck []byte
 
@@ -58,6 +61,7 @@ func (s *Store) newBatch(lane contact.Lane, entries []contact.Entry) *batch {
 		entries:     slices.Clone(entries),
 		limits:      limits{notes: s.notesLimit},
 		metrics:     s.metrics,
+		spell:       s.spell,
 		known:       map[contact.WriteRef]contact.Record{},
 		contacts:    map[contact.Ref]*contact.Contact{},
 		consentLock: map[uuid.UUID]bool{},
@@ -104,6 +108,7 @@ func (b *batch) fold() error {
 		ChangedSince: b.changed,
 		Definitions:  b.definitions,
 		Suppressed:   b.suppressed,
+		Erased:       b.erased,
 	}
 	b.folded = in.Fold(b.work)
 	if n := b.folded.Consumed; n < 1 || n > len(b.work) || n != len(b.folded.Outcomes) {

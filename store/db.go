@@ -63,6 +63,7 @@ type Store struct {
 	logger     *slog.Logger
 	metrics    *metrics
 	rechecks   rechecks
+	hashKey    hashKey
 }
 
 // Open checks the configuration and makes the pools. It does not connect: a

@@ -25,6 +25,7 @@
 //	optout_reviews        events that wait for somebody who decides
 //	quarantine            what came with a good signature and could not be read
 //	left_addresses        the addresses that contacts had within the last days
+//	erased_contacts       ids that no write brings back, and erasures under way
 //	webhook_endpoints     where providers post
 //	tags, custom_fields   what the contacts of an account may carry
 //	credits               a copy of the balances, whose truth is in Redis
@@ -69,6 +70,16 @@
 // 200 ms: locks are waited for 50 ms and held 150 ms, and what did not succeed is
 // tried again. writes_kept_from is committed before the first row goes, so that
 // Apply tells an entry which the ledger forgot from a new one (stale.go).
+//
+// # Erasure
+//
+// An erasure is a write in the contact's lane: Apply takes the contact away and
+// leaves its id in erased_contacts, so that what stands behind it in the lane, or
+// comes from a sync that does not know, fails and is not kept. What older rows
+// know is taken out afterwards, by the command that asked or any Keeper, in steps
+// that may be repeated (erase_rest.go). A suppression of an address that nobody
+// has any more goes on under a keyed hash (addresskeys.go); who looks for an
+// address looks for both.
 //
 // # Rules
 //

@@ -80,8 +80,9 @@ func (h *hearing) queue(q *pgx.Batch) {
 		}
 	}
 	q.Queue(knownEventsSQL, accounts, keys).Query(h.readKnown)
-	q.Queue(addressesSQL, addressArgs(addresses)...).Query(func(rows pgx.Rows) error {
-		found, err := collectSuppressed(rows)
+	spelled := h.spell(addresses)
+	q.Queue(addressesSQL, addressArgs(spelled.all)...).Query(func(rows pgx.Rows) error {
+		found, err := spelled.collect(rows)
 		if err != nil {
 			return dataError("read suppressions", err)
 		}

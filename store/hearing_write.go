@@ -60,7 +60,7 @@ func (h *hearing) statements() []statement {
 	if len(fresh) == 0 {
 		return nil
 	}
-	list := []statement{{op: "insert events", sql: insertEventsSQL, args: eventArgs(fresh, h.now)}}
+	list := []statement{{op: "insert events", sql: insertEventsSQL, args: h.eventArgs(fresh)}}
 	if len(h.changed) > 0 {
 		list = append(list, statement{
 			op: "upsert suppressions", sql: upsertSuppressionsSQL, args: suppressionArgs(h.changed, h.now),
@@ -128,8 +128,10 @@ func (h *hearing) settlement(unread *batch) []statement {
 	return append(list, h.advance(nil))
 }
 
-// eventArgs are the columns of insertEventsSQL.
-func eventArgs(list []*report, now time.Time) []any {
+// eventArgs are the columns of insertEventsSQL. An address that was erased stays
+// so: its events are stored with the hash and without evidence, unless somebody
+// has to decide about one.
+func (h *hearing) eventArgs(list []*report) []any {
 	n := len(list)
 	var (
 		accounts, ids, contacts            = make(idColumn, n), make(idColumn, n), make(idColumn, n)
@@ -155,6 +157,9 @@ func eventArgs(list []*report, now time.Time) []any {
 		if e.Action != contact.Quarantine {
 			evidence[i] = textOrNull(string(e.Evidence))
 		}
+		if s := h.addresses[e.About()]; s != nil && s.StoredAs != "" && e.Action != contact.Review && e.Action != contact.Quarantine {
+			addresses[i], evidence[i] = s.StoredAs, nil
+		}
 		ambiguous[i], whole[i], out[i] = e.Ambiguous, e.WholeSeconds, r.effect.Out
 		if !e.At.IsZero() {
 			at[i] = &e.At
@@ -163,7 +168,7 @@ func eventArgs(list []*report, now time.Time) []any {
 	}
 	return []any{
 		accounts, keys, ids, channels, addresses, contacts, actions, causes, reasons, providers, types, providerIDs,
-		endpoints, decides, sources, actors, ambiguous, at, whole, evidence, accepted, results, out, undoes, now,
+		endpoints, decides, sources, actors, ambiguous, at, whole, evidence, accepted, results, out, undoes, h.now,
 	}
 }
 
@@ -174,7 +179,7 @@ func suppressionArgs(list []*contact.Suppression, now time.Time) []any {
 	clocks, events, suppressed := make([]string, n), make([]string, n), make([]bool, n)
 	reasons, since, cited := make(textColumn, n), make([]*time.Time, n), make(idColumn, n)
 	for i, s := range list {
-		addresses[i], clocks[i] = s.Address, clockText(s.Clock)
+		addresses[i], clocks[i] = s.StoredAddress(), clockText(s.Clock)
 		events[i] = idsText(s.Events[:])
 		if suppressed[i] = s.Stand(); suppressed[i] {
 			reasons[i], since[i], cited[i] = textOrNull(s.Cause.String()), &s.Since, idOrNull(s.Event)

@@ -116,7 +116,7 @@ func (k *Keeper) Once(ctx context.Context) error {
 	if k.retain.Events > 0 {
 		problems = append(problems, k.trimEvents(ctx))
 	}
-	problems = append(problems, k.trimLeft(ctx))
+	problems = append(problems, k.trimLeft(ctx), k.store.FinishErasures(ctx))
 	err := errors.Join(problems...)
 	end := "ok"
 	if err != nil {

@@ -99,6 +99,9 @@ func (s *Store) redo(
 	ctx context.Context, op string,
 	once func(ctx context.Context, wait bool) (contact.AppliedBatch, error),
 ) (contact.AppliedBatch, error) {
+	if _, err := s.loadHashKey(ctx); err != nil {
+		return contact.AppliedBatch{}, fmt.Errorf("%s: %w", op, err)
+	}
 	wait := false
 	for attempt := 1; ; attempt++ {
 		out, err := once(ctx, wait)

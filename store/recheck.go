@@ -117,11 +117,12 @@ func (s *Store) recheckGiven(
 	readCtx, cancel := withDeadline(ctx, stepRecheck, stepTimeout)
 	defer cancel()
 	start := time.Now()
-	rows, err := s.poolOf(lane).Query(readCtx, suppressedSQL, addressArgs(addresses)...)
+	spelled := s.spell(addresses)
+	rows, err := s.poolOf(lane).Query(readCtx, suppressedSQL, addressArgs(spelled.all)...)
 	if err != nil {
 		return stepError(readCtx, stepRecheck, err)
 	}
-	found, err := collectSuppressed(rows)
+	found, err := spelled.collect(rows)
 	if err != nil {
 		return stepError(readCtx, stepRecheck, err)
 	}
@@ -201,8 +202,8 @@ func scanSuppression(row pgx.Row, more ...any) (contact.Suppression, error) {
 	return s, nil
 }
 
-// collectSuppressed reads the answer to suppressedSQL.
-func collectSuppressed(rows pgx.Rows) (map[contact.Address]contact.Suppression, error) {
+// collect reads the answer to suppressedSQL.
+func (p spellings) collect(rows pgx.Rows) (map[contact.Address]contact.Suppression, error) {
 	defer rows.Close()
 	found := map[contact.Address]contact.Suppression{}
 	for rows.Next() {
@@ -210,7 +211,7 @@ func collectSuppressed(rows pgx.Rows) (map[contact.Address]contact.Suppression, 
 		if err != nil {
 			return nil, err
 		}
-		found[s.Address] = s
+		p.add(found, s)
 	}
 	return found, wrap("look for suppressions", rows.Err())
 }
@@ -235,8 +236,9 @@ func (b *batch) queueSuppressed(q *pgx.Batch) {
 	if len(addresses) == 0 {
 		return
 	}
-	q.Queue(suppressedSQL, addressArgs(addresses)...).Query(func(rows pgx.Rows) error {
-		found, err := collectSuppressed(rows)
+	spelled := b.spell(addresses)
+	q.Queue(suppressedSQL, addressArgs(spelled.all)...).Query(func(rows pgx.Rows) error {
+		found, err := spelled.collect(rows)
 		if err != nil {
 			return dataError("look for suppressions", err)
 		}

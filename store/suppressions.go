@@ -33,7 +33,19 @@ func (s *Store) Suppressions(ctx context.Context, q contact.SuppressionQuery) (c
 		where.add(`s.channel = ?`, q.Channel.String())
 	}
 	if q.Key != "" {
-		where.add(`s.address = ?`, q.Key)
+		secret, err := s.loadHashKey(ctx)
+		if err != nil {
+			return page, err
+		}
+		channels := []contact.Channel{q.Channel}
+		if q.Channel == 0 {
+			channels = contact.Channels()
+		}
+		keys := []string{q.Key}
+		for _, ch := range channels {
+			keys = append(keys, contact.Address{Account: q.Account, Channel: ch, Key: q.Key}.ErasedKey(secret))
+		}
+		where.add(`s.address = ANY (?)`, keys)
 	}
 	if q.After != "" {
 		channel, address, err := readAddressCursor(q.After)
@@ -69,10 +81,15 @@ func scanListed(row pgx.CollectableRow) (contact.Suppression, error) {
 // Suppression returns what is known about one address, suppressed or not, or
 // not_found if nothing ever was.
 func (s *Store) Suppression(ctx context.Context, a contact.Address) (contact.Suppression, error) {
+	secret, err := s.loadHashKey(ctx)
+	if err != nil {
+		return contact.Suppression{}, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	rows, err := s.read.Query(ctx, suppressionSelect+`WHERE s.account_id = $1 AND s.channel = $2 AND s.address = $3`,
-		a.Account, a.Channel.String(), a.Key)
+	rows, err := s.read.Query(ctx, suppressionSelect+`WHERE s.account_id = $1 AND s.channel = $2 AND s.address = ANY ($3)
+		ORDER BY s.address = $4 DESC LIMIT 1`,
+		a.Account, a.Channel.String(), []string{a.Key, a.ErasedKey(secret)}, a.ErasedKey(secret))
 	if err != nil {
 		return contact.Suppression{}, readError("read suppression", err)
 	}

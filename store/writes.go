@@ -77,7 +77,7 @@ func scanRecord(row pgx.CollectableRow) (contact.Record, error) {
 
 // kindOf reads what Kind.String wrote; 0 for what this release does not know.
 func kindOf(name string) contact.Kind {
-	for k := contact.KindPatch; k <= contact.KindConsent; k++ {
+	for k := contact.KindPatch; k <= contact.KindErase; k++ {
 		if k.String() == name {
 			return k
 		}

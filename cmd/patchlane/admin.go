@@ -23,6 +23,7 @@ type adminCmd struct {
 	Lanes      lanesCmd      `cmd:"" help:"What waits in the lanes: depth, age of the oldest, owner."`
 	Writes     adminWriteCmd `cmd:"" help:"Writes that failed: list, retry, discard."`
 	Endpoint   endpointCmd   `cmd:"" help:"Webhook endpoints of an account."`
+	Contact    contactCmd    `cmd:"" help:"Contacts: erase one for good."`
 	Events     eventsCmd     `cmd:"" help:"Events of providers that could not be read."`
 }
 

@@ -38,6 +38,9 @@ type attempt struct {
 // run does what the write's kind asks for. It returns an *Error when the write
 // fails and errCut when it has to wait for the next batch.
 func (a *attempt) run() error {
+	if a.Erased[a.write.Ref()] {
+		return gone(a.write.Kind)
+	}
 	switch a.write.Kind {
 	case KindPatch:
 		return a.patch()

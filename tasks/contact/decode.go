@@ -37,7 +37,7 @@ func Decode(b []byte) (Write, error) {
 	}
 	w := Write{ID: uuid.UUID(b[1:17]), Account: uuid.UUID(b[17:33]), Contact: uuid.UUID(b[33:49]), Kind: Kind(b[49])}
 	r := reader{rest: b[headLength:]}
-	if w.Kind < KindPatch || w.Kind > KindRestore {
+	if w.Kind < KindPatch || (w.Kind > KindRestore && w.Kind != KindErase) {
 		return Write{}, fmt.Errorf("decode write: kind %d is not known", b[49])
 	}
 	r.origin(&w)

@@ -37,6 +37,8 @@ type Batch struct {
 	// Definitions holds, by account, at least those definitions that the
 	// entries name and that exist. nil: everything counts as defined.
 	Definitions map[uuid.UUID]*Definitions
+	// Erased names the contacts among those of the entries that were erased.
+	Erased map[Ref]bool
 }
 
 // Folded is what a batch comes to.
@@ -49,6 +51,8 @@ type Folded struct {
 	// Created and Updated are the rows to insert and to update, each contact
 	// once, in the state after the last consumed entry.
 	Created, Updated []FoldedContact
+	// Erased is the contact that the only consumed entry erases.
+	Erased *Erased
 	// Left and Given are the addresses that contacts lost and got, in order.
 	Left  []Left
 	Given []Given
@@ -95,6 +99,9 @@ func (b *Batch) Fold(entries []Entry) Folded {
 			break
 		}
 		f.out.Outcomes = append(f.out.Outcomes, o)
+		if o.Kind == KindErase {
+			break
+		}
 	}
 	return f.finish()
 }
@@ -138,6 +145,9 @@ func (f *folder) entry(e *Entry) (Outcome, error) {
 	if e.Poison != nil {
 		o.fail(fail(CodeUnreadable, "the entry cannot be read"))
 		return o, nil //nolint:nilerr // poison is the entry's failure, not the fold's
+	}
+	if e.Kind == KindErase {
+		return f.erase(o)
 	}
 	if e.RetryOf != uuid.Nil && !e.Force && f.states[o.Ref] != nil {
 		return o, errCut

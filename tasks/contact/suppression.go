@@ -11,6 +11,8 @@ import (
 // counts for every contact that has the address, now or later.
 type Suppression struct {
 	Address
+	// StoredAs is the key under which it is stored, if another: ErasedKey.
+	StoredAs string
 	// Clock is that of the address; see Consent.Hear.
 	Clock Consent
 	// Events holds, by cause, the event that said so last.

@@ -22,6 +22,8 @@ const (
 	KindRestore
 	// KindConsent is what an Event does to a contact.
 	KindConsent
+	// KindErase takes a contact away with every value that is known of it.
+	KindErase
 )
 
 // String returns the name in the ledger.
@@ -37,6 +39,8 @@ func (k Kind) String() string {
 		return "restore"
 	case KindConsent:
 		return "consent"
+	case KindErase:
+		return "erase"
 	default:
 		return "unknown"
 	}

@@ -1,0 +1,2 @@
+DROP FUNCTION writes_redact(jsonb);
+DROP TABLE erased_contacts;
