@@ -24,7 +24,14 @@ const changedSinceSQL = `SELECT DISTINCT k.n, c.change ->> 'field'
 	JOIN writes w ON w.contact_id = k.contact_id AND w.account_id = k.account_id AND w.id >= k.floor
 	LEFT JOIN failed_writes f ON f.account_id = w.account_id AND f.id = w.retry_of
 	CROSS JOIN LATERAL jsonb_array_elements(w.changes) AS c (change)
-	WHERE w.id >= $6 AND coalesce(f.origin_at, f.accepted_at, w.accepted_at) > k.since`
+	WHERE w.id >= $6 AND coalesce(f.origin_at, f.accepted_at, w.accepted_at) > k.since
+	UNION
+	-- The ledger does not reach back that far and the contact changed since: it may
+	-- have been any field.
+	SELECT k.n, '*'
+	FROM unnest($1::integer[], $2::uuid[], $3::uuid[], $4::timestamptz[]) AS k (n, account_id, contact_id, since)
+	JOIN meta m ON m.writes_kept_from > k.since
+	JOIN contacts c ON c.account_id = k.account_id AND c.id = k.contact_id AND c.updated_at > k.since`
 
 // clockSlack is how far the clock that minted an id may be behind that of Redis.
 const clockSlack = 24 * time.Hour

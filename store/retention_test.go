@@ -69,6 +69,22 @@ func TestRetentionKeepsWhatWaits(t *testing.T) {
 		t.Errorf("claim: %v", err)
 	}
 	b.mustApply(again)
+	// Nobody knows any more what changed since this failed: every field is left
+	// alone, unless the contact did not change at all.
+	b.clock = now.AddDate(0, -4, 0)
+	lost := b.patch(id, contact.JobTitle, "CEO")
+	b.clock = now.Add(time.Minute)
+	repeat = b.patch(id, contact.JobTitle, "CEO")
+	repeat.RetryOf, repeat.RetryAcceptedAt = lost.ID, lost.AcceptedAt
+	if o := b.mustApply(repeat)[0]; o.State != contact.Unchanged || len(o.Skipped) != 1 || o.Skipped[0].Reason != contact.SkipChangedSince {
+		t.Errorf("retry of a change older than the ledger: %+v", o)
+	}
+	b.exec(`UPDATE contacts SET updated_at = now() - interval '1 year'`)
+	repeat = b.patch(id, contact.JobTitle, "CEO")
+	repeat.RetryOf, repeat.RetryAcceptedAt = lost.ID, lost.AcceptedAt
+	if o := b.mustApply(repeat)[0]; o.State != contact.Applied {
+		t.Errorf("retry for a contact that did not change since: %+v", o)
+	}
 	b.keep(month30())
 	if _, err := b.Store.Write(t.Context(), b.account, open.ID); contact.CodeOf(err) != contact.CodeNotFound {
 		t.Errorf("settled and old: %v", err)

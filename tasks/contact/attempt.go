@@ -151,7 +151,8 @@ func (a *attempt) matches() bool {
 // and notes it: what somebody changed since the failed write was accepted is
 // newer than what the retry carries.
 func (a *attempt) skips(field string) bool {
-	if a.write.Force || !a.ChangedSince[a.write.ID][field] {
+	changed := a.ChangedSince[a.write.ID]
+	if a.write.Force || !(changed[field] || changed[AnyField]) {
 		return false
 	}
 	a.skipped = append(a.skipped, Skip{Field: field, Reason: SkipChangedSince})

@@ -74,6 +74,10 @@ type FoldedContact struct {
 	NotesSet, TagsSet, MetadataSet, CustomFieldsSet bool
 }
 
+// AnyField stands in ChangedSince for every field: nobody knows any more which of
+// them changed.
+const AnyField = "*"
+
 // errCut says that a write has to wait for the next batch.
 var errCut = errors.New("cut before this entry")
 
