@@ -39,6 +39,9 @@ type MigrateOptions struct {
 	// the default then, and what is stored later; another number than the
 	// stored one is refused.
 	Lanes contact.LaneCounts
+	// Finish says that no process of the release before runs any more: entries
+	// are written in the newest version from now on. A new database begins so.
+	Finish bool
 	// Logger is nil for none.
 	Logger *slog.Logger
 }
@@ -74,6 +77,11 @@ func Migrate(ctx context.Context, url string, o MigrateOptions) error {
 		}
 		if err := fixLanes(ctx, conn, o.Lanes); err != nil {
 			return err
+		}
+		if o.Finish {
+			if err := finish(ctx, conn); err != nil {
+				return err
+			}
 		}
 		return makePartitions(ctx, conn, insistently)
 	})
@@ -192,10 +200,10 @@ func fixLanes(ctx context.Context, conn *pgx.Conn, want contact.LaneCounts) erro
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		var have contact.LaneCounts
 		err := tx.QueryRow(ctx, `WITH ins AS (
-				INSERT INTO meta (contact_lanes, address_lanes) VALUES ($1, $2)
+				INSERT INTO meta (contact_lanes, address_lanes, entry_version) VALUES ($1, $2, $3)
 				ON CONFLICT DO NOTHING RETURNING contact_lanes, address_lanes)
 			SELECT * FROM ins UNION ALL SELECT contact_lanes, address_lanes FROM meta`,
-			first.Contact, first.Address).Scan(&have.Contact, &have.Address)
+			first.Contact, first.Address, contact.EntryNewest).Scan(&have.Contact, &have.Address)
 		if err != nil {
 			return fmt.Errorf("fix lane counts: %w", err)
 		}

@@ -51,6 +51,11 @@
 //	                     a generation not rung for        has ended: 2.5 s
 //	after the ring       nothing
 //
+// The times are those of one lane. A process that dies holds many lanes, each at
+// a place of its own, so the last of them moves on within 7 s wherever it died:
+// that is what the suite of cmd/patchlane/faults measures and holds, on the heads
+// of the lanes, from the death to the moment at which no lane stands still.
+//
 // Address lanes are drained in the same way, by slots and a queue of their own,
 // so that no backlog of writes delays an opt-out, and a batch of writes lets one
 // of events go first (precedence.go); the store applies them in steps, each a

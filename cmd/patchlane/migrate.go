@@ -21,6 +21,9 @@ type migrateCmd struct {
 func (*migrateCmd) Help() string {
 	return `Several processes may migrate at the same time: they wait for each other. A killed one leaves a finished migration or none.
 
+An upgrade is: migrate, start the new release beside the old one, stop the old one, migrate --finish. Until then the new one writes what
+the old one can read.
+
 The first migration fixes the numbers of lanes (--lanes, --address-lanes): every process reads them from the database.`
 }
 
@@ -42,6 +45,7 @@ func (c *migrateBase) check() error {
 type migrateUpCmd struct {
 	migrateBase
 	laneCounts
+	Finish bool `name:"finish" help:"Say that every process of the release before has ended: entries are written in this release's version from now on, which the one before cannot read."`
 }
 
 // Run migrates and prints what the database has now.
@@ -51,6 +55,7 @@ func (c *migrateUpCmd) Run(ctx context.Context, s streams) error {
 	}
 	err := store.Migrate(ctx, c.DatabaseURL, store.MigrateOptions{
 		Lanes:  contact.LaneCounts{Contact: c.Lanes, Address: c.AddressLanes},
+		Finish: c.Finish,
 		Logger: newLogger(s, c.processConfig),
 	})
 	if err != nil {
@@ -99,6 +104,8 @@ type migrationReport struct {
 	Current      bool                   `json:"current"`
 	Lanes        int                    `json:"lanes,omitempty"`
 	AddressLanes int                    `json:"address_lanes,omitempty"`
+	EntryVersion int                    `json:"entry_version,omitempty"`
+	Finished     bool                   `json:"finished"`
 	Migrations   []store.MigrationState `json:"migrations"`
 }
 
@@ -120,6 +127,10 @@ func (c *migrateBase) show(ctx context.Context, s streams) error {
 			return err
 		}
 		r.Lanes, r.AddressLanes = counts.Contact, counts.Address
+		if r.EntryVersion, err = db.EntryVersion(ctx); err != nil {
+			return err
+		}
+		r.Finished = r.EntryVersion >= contact.EntryNewest
 	}
 	t := table{head: []string{"migration", "applied"}}
 	for _, m := range states {
@@ -131,6 +142,9 @@ func (c *migrateBase) show(ctx context.Context, s streams) error {
 	}
 	if r.Current {
 		t.note = fmt.Sprintf("The schema is current: %d contact lanes, %d address lanes.", r.Lanes, r.AddressLanes)
+	}
+	if r.Current && !r.Finished {
+		t.note += " Run patchlane migrate --finish once no process of the release before is left."
 	}
 	return c.print(s, r, t)
 }

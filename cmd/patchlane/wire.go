@@ -140,6 +140,8 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 		return err
 	}
 	background.Go(func() error { return keepLanes(rest, db, copies, counts, logger) })
+	form := &entryVersion{db: db, copies: copies, logger: logger}
+	background.Go(func() error { return form.watch(rest) })
 	lanes := lane.New(queue, lane.Config{
 		Counts: counts, Limit: cfg.LaneLimit, Share: cfg.LaneShare, Logger: logger, Registerer: reg,
 	})
@@ -178,7 +180,7 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 	if cfg.Listen != "" {
 		replies := lane.NewReplies(side, uuid.NewString(), logger)
 		background.Go(func() error { return replies.Run(rest) })
-		appender := lane.NewAppender(lanes, lane.AppenderConfig{Ring: ring}) //nolint:contextcheck // It lives until Close.
+		appender := lane.NewAppender(lanes, lane.AppenderConfig{Ring: ring, EntryVersion: form.get}) //nolint:contextcheck // It lives until Close.
 		stop.add("appender", appender.Close)
 		limits := limit.New(side, limit.Config{Book: db, Logger: logger, Registerer: reg})
 		stop.add("limits", limits.Close)

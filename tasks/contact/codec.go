@@ -28,9 +28,9 @@ import (
 // varint microseconds, custom fields are ordered by name: one write has one
 // form. accepted_at is no part of it: the lane stamps it beside the entry.
 //
-// A new version is first read by a release and only written by the next, so a
-// version that is not known here is unreadable in truth.
-const codecVersion = 1
+// A release reads a new version and writes it only after `migrate --finish`,
+// so a version that is not known here is unreadable in truth; see seal.go.
+const codecVersion = EntryPlain
 
 // headLength is the length of what stands at fixed places.
 const headLength = 50

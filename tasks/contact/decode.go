@@ -22,10 +22,14 @@ var (
 )
 
 // Decode reads what Encode wrote. It takes nothing on trust: whatever it
-// returns without an error is encoded to the same bytes again and holds only
+// returns without an error is encoded to the same bytes again (by Encode and Form) and holds only
 // texts and JSON that the store can keep. The JSON of the write shares b's
 // memory.
 func Decode(b []byte) (Write, error) {
+	b, err := unform(b)
+	if err != nil {
+		return Write{}, fmt.Errorf("decode write: %w", err)
+	}
 	if len(b) == 0 {
 		return Write{}, fmt.Errorf("decode write: %w", errShort)
 	}

@@ -102,6 +102,10 @@ func (e *Entry) Decode(acceptedAt time.Time) error {
 // DecodeEvent reads what EncodeEvent wrote. Like Decode it takes nothing on
 // trust. The evidence shares b's memory.
 func DecodeEvent(b []byte) (Event, error) {
+	b, err := unform(b)
+	if err != nil {
+		return Event{}, fmt.Errorf("decode event: %w", err)
+	}
 	if len(b) == 0 {
 		return Event{}, fmt.Errorf("decode event: %w", errShort)
 	}

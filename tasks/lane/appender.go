@@ -31,6 +31,9 @@ type AppenderConfig struct {
 	// task is in already) ends the ringing. It is called in the background,
 	// again every 100 ms until it succeeds.
 	Ring func(ctx context.Context, lane contact.Lane, gen int64) error
+	// EntryVersion returns the version in which entries are written; nil: the
+	// first. It is asked for every entry.
+	EntryVersion func() int
 	// Gather is how long requests are gathered while an earlier pipeline is on
 	// its way; default 250 µs. With none on its way nothing is waited for.
 	Gather time.Duration
@@ -183,7 +186,7 @@ func (a *Appender) AppendEvents(
 	requests := make([]*request, len(events))
 	for i, e := range events {
 		requests[i] = &request{
-			lane: a.lanes.AddressLane(e), id: e.ID, entry: contact.EncodeEvent(e), done: make(chan result, 1),
+			lane: a.lanes.AddressLane(e), id: e.ID, entry: a.form(contact.EncodeEvent(e)), done: make(chan result, 1),
 		}
 	}
 	return a.appendAll(ctx, requests)
@@ -232,7 +235,7 @@ func (a *Appender) await(ctx context.Context, r *request) (contact.Receipt, erro
 // request makes the request of a write.
 func (a *Appender) request(w *contact.Write) *request {
 	r := &request{
-		lane: a.lanes.Lane(w.Contact), id: w.ID, entry: contact.Encode(w), idem: w.Idempotency,
+		lane: a.lanes.Lane(w.Contact), id: w.ID, entry: a.form(contact.Encode(w)), idem: w.Idempotency,
 		done: make(chan result, 1),
 	}
 	if w.Idempotency != nil {

@@ -21,6 +21,9 @@ import (
 
 const lanesKey = "mirror:lanes"
 
+// entryVersionKey holds the version in which entries are written.
+const entryVersionKey = "mirror:entry_version"
+
 // keyKey names the record of a credential.
 func keyKey(hash [32]byte) string { return "mirror:key:" + hex.EncodeToString(hash[:]) }
 
@@ -145,6 +148,27 @@ func encode(k contact.Key) (string, error) {
 		return revoked + string(b), nil
 	}
 	return live + string(b), nil
+}
+
+// PutEntryVersion stores the version in which entries are written.
+func (m *Mirror) PutEntryVersion(ctx context.Context, version int) error {
+	if err := m.rdb.Set(ctx, entryVersionKey, version, 0).Err(); err != nil {
+		return fmt.Errorf("mirror entry version: %w", err)
+	}
+	return nil
+}
+
+// EntryVersion returns the version in which entries are written; 0 when the
+// mirror does not know it.
+func (m *Mirror) EntryVersion(ctx context.Context) (int, error) {
+	version, err := m.rdb.Get(ctx, entryVersionKey).Int()
+	if errors.Is(err, redis.Nil) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read entry version: %w", err)
+	}
+	return version, nil
 }
 
 // PutLanes stores the numbers of lanes that the database was migrated with.

@@ -15,7 +15,8 @@ import (
 // rolloutFaults are what operators do on a day with a release: 23 and 25.
 func rolloutFaults() []fault {
 	return []fault{
-		{number: 23, name: "SIGTERM rolling restart", recovers: 500 * time.Millisecond, brief: true, run: rollingRestart},
+		{number: 23, name: "SIGTERM rolling restart", recovers: 2500 * time.Millisecond, brief: true, run: rollingRestart},
+		{number: 23, name: "old and new version of entries side by side", recovers: time.Second, run: twoVersions},
 		{number: 25, name: "migration killed half-way, then two at once", brief: true, run: killedMigration},
 	}
 }
