@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -42,7 +41,10 @@ type toll struct {
 
 // rates are the limits of a key: its own, else those of its dialect.
 func rates(k *contact.Key, t dialect.Traits) []contact.Rate {
-	var list []contact.Rate
+	if k.PerMinute <= 0 && k.PerDay <= 0 && t.PerSecond <= 0 {
+		return nil
+	}
+	list := make([]contact.Rate, 0, 2)
 	if k.PerMinute > 0 {
 		list = append(list, contact.Rate{Name: "minute", Limit: k.PerMinute, Period: time.Minute})
 	}
@@ -235,40 +237,3 @@ func tollUnknown(err error) error {
 		RetryAfter: time.Second, Err: err,
 	}
 }
-
-// showQuotas writes the headers of a limited key: RateLimit and RateLimit-Policy
-// name every rate (draft-ietf-httpapi-ratelimit-headers), X-RateLimit-* the one of
-// which the least is left, of equal ones that which takes longer to come back.
-func showQuotas(h http.Header, quotas []contact.Quota, now time.Time) {
-	if len(quotas) == 0 {
-		return
-	}
-	least := &quotas[0]
-	policies, left := make([]byte, 0, 64), make([]byte, 0, 64)
-	for i := range quotas {
-		q := &quotas[i]
-		policies = appendItem(policies, q.Name, "q", int64(q.Limit), "w", int64(q.Period/time.Second))
-		left = appendItem(left, q.Name, "r", int64(q.Remaining), "t", seconds(q.Reset))
-		if q.Remaining < least.Remaining || q.Remaining == least.Remaining && q.Reset > least.Reset {
-			least = q
-		}
-	}
-	h.Set("Ratelimit-Policy", string(policies))
-	h.Set("Ratelimit", string(left))
-	h.Set("X-Ratelimit-Limit", strconv.Itoa(least.Limit))
-	h.Set("X-Ratelimit-Remaining", strconv.Itoa(least.Remaining))
-	h.Set("X-Ratelimit-Reset", strconv.FormatInt(now.Add(least.Reset+time.Second-1).Unix(), 10))
-}
-
-// appendItem appends an item of a structured field with two parameters.
-func appendItem(b []byte, name, p1 string, v1 int64, p2 string, v2 int64) []byte {
-	if len(b) > 0 {
-		b = append(b, ", "...)
-	}
-	b = append(append(append(append(b, '"'), name...), `";`...), p1...)
-	b = append(strconv.AppendInt(append(b, '='), v1, 10), ';')
-	return strconv.AppendInt(append(append(b, p2...), '='), v2, 10)
-}
-
-// seconds rounds up.
-func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }

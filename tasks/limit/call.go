@@ -196,12 +196,15 @@ func (g *group) answer(n []int64) {
 			Allowed: own, Paid: settled, Credits: visible(left), Metered: left >= 0,
 			RetryAfter: time.Duration(n[3]) * time.Microsecond,
 		}}
+		if len(t.Rates) > 0 {
+			a.Quotas = make([]contact.Quota, len(t.Rates))
+		}
 		for j, r := range t.Rates {
 			used := time.Duration(later) * r.Period / time.Duration(r.Limit)
-			a.Quotas = append(a.Quotas, contact.Quota{
+			a.Quotas[j] = contact.Quota{
 				Rate: r, Remaining: int(n[4+2*j]) + later,
 				Reset: max(0, time.Duration(n[5+2*j])*time.Microsecond-used),
-			})
+			}
 		}
 		if left >= 0 {
 			left += int64(g.cost) * charged(t, settled)

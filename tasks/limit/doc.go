@@ -36,6 +36,8 @@
 // them knows is not metered. Should Redis not know and Postgres not answer, the
 // account counts as not metered for that call: doubt accepts.
 //
-// One Lua call answers all requests that a process gathered for an account; while
-// one round trip is on its way, the next is gathered.
+// One Lua call answers all requests that a process gathered for an account. While
+// one round trip is on its way the next is gathered, and under load a little longer,
+// so that Redis spends a quarter of its time on tolls at most, however slow its disk
+// is. A request that comes alone waits for nobody.
 package limit

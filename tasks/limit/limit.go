@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,11 +18,17 @@ import (
 )
 
 const (
-	// tripTime bounds one round trip, as a call of the lanes is bounded.
-	tripTime = 1500 * time.Millisecond
+	// defaultTripTime is Config.TripTime: a call of the lanes is bounded alike.
+	defaultTripTime = 1500 * time.Millisecond
 	// tripUnits bounds what one round trip asks for, except for a single larger
 	// toll, so that the script stays short.
 	tripUnits = 2000
+	// gatherTime bounds how long a round trip is filled under load; fullTrip
+	// requests are enough for one.
+	gatherTime = 5 * time.Millisecond
+	fullTrip   = 128
+	// settleTime is how long settlements wait for a toll to go with.
+	settleTime = 5 * time.Millisecond
 	// awayPause is how long nobody asks after a round trip failed: an outage
 	// costs one request in a while its timeout, not each.
 	awayPause = 250 * time.Millisecond
@@ -50,6 +57,9 @@ type book interface {
 type Config struct {
 	// Book is asked for accounts that Redis does not know.
 	Book book
+	// TripTime is the deadline of one round trip to Redis; default 1.5 s. A Redis
+	// that does not answer in time counts as away.
+	TripTime time.Duration
 	// Logger is silent when nil.
 	Logger *slog.Logger
 	// Registerer takes the metrics; nil registers none.
@@ -67,11 +77,15 @@ type Limiter struct {
 	// clock replaces that of Redis in tests; nil: it does not.
 	clock func() time.Time
 
+	ops sync.Pool // of *op, each with its channel
+
 	mu       sync.Mutex
 	waiting  []*op
 	settling map[uuid.UUID][]uuid.UUID
 	running  bool
-	away     time.Time // nobody asks before
+	want     int           // how many in line are enough for the next round trip
+	enough   chan struct{} // holds one: so many are there
+	away     time.Time     // nobody asks before
 	closed   bool
 	idle     chan struct{} // closed when closed and nothing is on its way
 }
@@ -83,9 +97,11 @@ func New(rdb redis.UniversalClient, cfg Config) *Limiter {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	cfg.TripTime = cmp.Or(cfg.TripTime, defaultTripTime)
 	return &Limiter{
 		rdb: rdb, cfg: cfg, metrics: newMetrics(cfg.Registerer),
-		idle: make(chan struct{}), settling: map[uuid.UUID][]uuid.UUID{},
+		ops:  sync.Pool{New: func() any { return &op{done: make(chan result, 1)} }},
+		idle: make(chan struct{}), enough: make(chan struct{}, 1), settling: map[uuid.UUID][]uuid.UUID{},
 		scripts: scripts{
 			take: redis.NewScript(takeSource), set: redis.NewScript(setSource), free: redis.NewScript(freeSource),
 		},
@@ -99,7 +115,7 @@ func (l *Limiter) Take(ctx context.Context, t *contact.Toll) (contact.Grant, err
 	if t.Units <= 0 || (len(t.Rates) == 0 && t.Cost == 0) {
 		return contact.Grant{Allowed: max(0, t.Units), Paid: max(0, t.Units), Credits: contact.Unmetered}, nil
 	}
-	grant, err := l.ask(ctx, &op{account: t.Account, toll: t})
+	grant, err := l.ask(ctx, op{account: t.Account, toll: t})
 	if err != nil || grant.known {
 		return grant.Grant, err
 	}
@@ -109,7 +125,7 @@ func (l *Limiter) Take(ctx context.Context, t *contact.Toll) (contact.Grant, err
 	// The rates counted it already, and credits are asked for what they allowed.
 	rest := *t
 	rest.Rates, rest.Units = nil, grant.Allowed
-	paid, err := l.ask(ctx, &op{account: t.Account, toll: &rest})
+	paid, err := l.ask(ctx, op{account: t.Account, toll: &rest})
 	grant.Paid, grant.Credits, grant.Metered = paid.Paid, paid.Credits, paid.Metered
 	return grant.Grant, err
 }
@@ -129,7 +145,7 @@ func (l *Limiter) Settle(ctx context.Context, account uuid.UUID, holds []uuid.UU
 // Release gives charges back, each once, and returns what is left then. After an
 // error the Keeper decides.
 func (l *Limiter) Release(ctx context.Context, account uuid.UUID, holds []uuid.UUID) (int64, error) {
-	grant, err := l.ask(ctx, &op{account: account, back: holds})
+	grant, err := l.ask(ctx, op{account: account, back: holds})
 	return grant.Credits, err
 }
 
@@ -202,6 +218,7 @@ func (l *Limiter) LastKnown(ctx context.Context, account uuid.UUID) int64 {
 func (l *Limiter) Close(ctx context.Context) error {
 	l.mu.Lock()
 	l.closed = true
+	l.hurry()
 	l.settleIdle()
 	l.mu.Unlock()
 	select {

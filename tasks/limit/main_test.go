@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
@@ -93,7 +94,7 @@ type desk struct {
 
 func setup(tb testing.TB) *desk {
 	tb.Helper()
-	return setupOn(tb, lanetest.New(tb))
+	return setupOn(tb, lanetest.DialPatiently(tb, lanetest.Start(tb, false).Addr()))
 }
 
 func setupOn(tb testing.TB, rdb redis.UniversalClient) *desk {
@@ -109,7 +110,7 @@ func setupOn(tb testing.TB, rdb redis.UniversalClient) *desk {
 // replica makes a limiter as another process has one.
 func (d *desk) replica() *limit.Limiter {
 	d.tb.Helper()
-	l := limit.New(d.rdb, limit.Config{Book: d.books})
+	l := limit.New(d.rdb, limit.Config{Book: d.books, TripTime: time.Minute})
 	d.tb.Cleanup(func() {
 		if err := l.Close(context.WithoutCancel(d.tb.Context())); err != nil {
 			d.tb.Error(err)

@@ -33,13 +33,17 @@ type answer struct {
 
 // ask puts an operation in line and waits for its answer. A caller that goes away
 // does not take it back.
-func (l *Limiter) ask(ctx context.Context, o *op) (answer, error) {
-	o.done = make(chan result, 1)
+func (l *Limiter) ask(ctx context.Context, asked op) (answer, error) {
+	o := l.ops.Get().(*op) //nolint:forcetypeassert // New fills the pool.
+	asked.done = o.done
+	*o = asked
 	if err := l.submit(ctx, o); err != nil {
 		return answer{}, err
 	}
 	select {
 	case r := <-o.done:
+		*o = op{done: o.done}
+		l.ops.Put(o) // nobody else holds it once it was answered
 		return r.answer, r.err
 	case <-ctx.Done():
 		return answer{}, fmt.Errorf("ask for a toll: %w", context.Cause(ctx))
@@ -56,8 +60,7 @@ func (l *Limiter) submit(ctx context.Context, o *op) error {
 	case o.toll != nil && time.Now().Before(l.away):
 		return errAway
 	}
-	l.waiting = append(l.waiting, o)
-	l.depart(ctx)
+	l.join(ctx, o)
 	return nil
 }
 
@@ -73,12 +76,64 @@ func (l *Limiter) depart(ctx context.Context) {
 
 // travel makes round trips until nothing waits.
 func (l *Limiter) travel(ctx context.Context) {
-	for {
+	window := time.NewTimer(time.Hour)
+	defer window.Stop()
+	for took := time.Duration(0); ; {
+		if pause := l.linger(took); pause > 0 {
+			window.Reset(pause)
+			select {
+			case <-window.C:
+			case <-l.enough:
+			}
+		}
 		calls, ops := l.gather()
 		if len(calls) == 0 {
 			return
 		}
+		started := time.Now()
 		l.trip(ctx, calls, ops)
+		took = time.Since(started)
+	}
+}
+
+// linger says how long the next round trip is filled, unless there is enough for
+// it earlier. What came in while one was on its way is load. Then the server is to
+// spend a quarter of its time on tolls at most, however slow its disk is: the wait is
+// in proportion to what the last round trip took. Nobody waits for settlements: they
+// go with the next toll, if there is one soon.
+func (l *Limiter) linger(took time.Duration) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.enough: // of an earlier round trip
+	default:
+	}
+	switch n := len(l.waiting); {
+	case l.closed, n >= fullTrip, n+len(l.settling) == 0:
+		return 0
+	case n == 0:
+		l.want = 1
+		return settleTime
+	default:
+		l.want = fullTrip
+		return min(3*took, gatherTime)
+	}
+}
+
+// join puts an operation in line. The caller holds mu.
+func (l *Limiter) join(ctx context.Context, o *op) {
+	l.waiting = append(l.waiting, o)
+	if len(l.waiting) >= l.want {
+		l.hurry()
+	}
+	l.depart(ctx)
+}
+
+// hurry ends the filling of a round trip.
+func (l *Limiter) hurry() {
+	select {
+	case l.enough <- struct{}{}:
+	default:
 	}
 }
 
@@ -120,7 +175,7 @@ func (l *Limiter) gather() (calls []*call, ops int) {
 
 // trip runs one round trip and answers everything in it.
 func (l *Limiter) trip(ctx context.Context, calls []*call, ops int) {
-	ctx, cancel := context.WithTimeout(ctx, tripTime)
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.TripTime)
 	defer cancel()
 	started := time.Now()
 	now := ""

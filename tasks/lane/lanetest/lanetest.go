@@ -89,11 +89,29 @@ func (s *Server) Restart() {
 	}
 }
 
+// patience is longer than any machine is busy.
+const patience = time.Minute
+
 // Dial returns a client of an address with the options of lane.Tune.
 func Dial(tb testing.TB, addr string) *redis.Client {
 	tb.Helper()
 	o := redis.UniversalOptions{Addrs: []string{addr}}
 	lane.Tune(&o)
+	return dial(tb, &o)
+}
+
+// DialPatiently returns a client that takes no slow server for one that is away: for
+// tests of what is exact, on a machine that may be busy.
+func DialPatiently(tb testing.TB, addr string) *redis.Client {
+	tb.Helper()
+	o := redis.UniversalOptions{Addrs: []string{addr}}
+	lane.Tune(&o)
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = patience, patience, patience
+	return dial(tb, &o)
+}
+
+func dial(tb testing.TB, o *redis.UniversalOptions) *redis.Client {
+	tb.Helper()
 	c := redis.NewClient(o.Simple())
 	tb.Cleanup(func() {
 		if err := c.Close(); err != nil {
