@@ -20,7 +20,7 @@ type demoCmd struct {
 // Help is the long text of --help.
 func (*demoCmd) Help() string {
 	return `Starts a Postgres, a Redis, an API process and a worker process of its own, sends real requests, kills the worker with
-SIGKILL in mid-run, and checks every word of the promise against what is stored. Exit 0 only if all of it held.`
+SIGKILL in mid-run, lets somebody text STOP while a sync runs, and checks every word of the promise against what is stored. Exit 0 only if all of it held.`
 }
 
 // demo is a running demonstration.
@@ -59,6 +59,9 @@ func (c *demoCmd) Run(ctx context.Context, s streams) (err error) {
 	}
 	if err := d.show(ctx, people); err != nil {
 		return fmt.Errorf("show the contacts: %w", err)
+	}
+	if err := d.optOut(ctx); err != nil {
+		return fmt.Errorf("opt out: %w", err)
 	}
 	if err := d.measure(ctx, c.Writes); err != nil {
 		return fmt.Errorf("bench: %w", err)
@@ -130,7 +133,7 @@ func (d *demo) stop() error {
 
 // measure runs a short load that verifies what it wrote.
 func (d *demo) measure(ctx context.Context, writes int) error {
-	d.say("\n4. A short verified load: %d writes to 1000 contacts in requests of 200\n", writes)
+	d.say("\n5. A short verified load: %d writes to 1000 contacts in requests of 200\n", writes)
 	load := bench.Command{
 		URL: d.client.url, Key: d.client.key, Batch: 200, Concurrency: 8, Writes: writes, Contacts: 1000, Verify: true,
 	}
