@@ -5,6 +5,7 @@ SHELL       := bash
 .DELETE_ON_ERROR:
 
 GOLANGCI_LINT_VERSION := 2.15.0
+DURATION              ?= 10m
 
 # A golangci-lint of the right version on PATH is used, else one is built into bin.
 lint_found := $(shell command -v golangci-lint 2>/dev/null)
@@ -75,6 +76,17 @@ bench: deps ## run the Go benchmarks
 .PHONY: bench-peers
 bench-peers: deps ## measure patchlane against asynq, River, BullMQ, graphile-worker and plain transactions
 	cd cmd/peerbench && go run . --chart peers.png --markdown peers.md
+
+# No answer may be a 5xx but 503, nothing of the ordinary clients beside it may
+# be lost, and memory has to stay flat.
+.PHONY: abuse
+abuse: deps ## fire bad requests at a running stack: make abuse DURATION=10m
+	PATCHLANE_FAULTS=all PATCHLANE_ABUSE=$(DURATION) go test -count=1 -timeout 24h -v -run 'TestFaults/each/17_fuzzing' ./cmd/patchlane/faults
+
+FUZZTIME ?= 5s
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME, beyond the corpora that every test run uses
+	@.ci/fuzz $(FUZZTIME)
 
 .PHONY: build
 build: ## build bin/patchlane

@@ -162,7 +162,7 @@ func knownMethod(m string) string {
 func exact(next http.Handler, refuse http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := r.URL.Path
-		if p == "" || p[0] != '/' || (p != "/" && path.Clean(p) != strings.TrimSuffix(p, "/")) {
+		if p == "" || p[0] != '/' || strings.Contains(p, "//") || (p != "/" && path.Clean(p) != strings.TrimSuffix(p, "/")) {
 			refuse.ServeHTTP(w, r)
 			return
 		}

@@ -17,7 +17,9 @@
 //   - Transfer-Encoding in HTTP/1.0 (it takes the body for the next request),
 //   - a line that ends with a bare LF,
 //   - a folded header line,
-//   - trailers with either of the two.
+//   - trailers with either of the two,
+//   - codings and versions that it answers with 501 and 505, which are told as
+//     400 too: a client's mistake is no failure of a server.
 //
 // A framing MUST be at least as strict as net/http about where a request ends,
 // and passes what it accepts on unchanged, so that both always agree.

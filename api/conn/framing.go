@@ -18,9 +18,6 @@ const (
 	chunkData
 	chunkEnd
 	trailerLine
-	// ended: net/http closes the connection after this request, and nothing
-	// that follows on it may be read.
-	ended
 )
 
 // reason is why a request was refused; a label value.
@@ -35,12 +32,15 @@ const (
 	folded          reason = "folded_line"
 	badLength       reason = "bad_length"
 	badChunk        reason = "bad_chunk"
-	afterEnd        reason = "after_end"
+	otherCoding     reason = "other_coding"
+	otherVersion    reason = "other_version"
 )
 
 // reasons lists all of them.
 func reasons() []reason {
-	return []reason{lengthAndCoding, twoLengths, oldCoding, bareLF, bareCR, folded, badLength, badChunk, afterEnd}
+	return []reason{
+		lengthAndCoding, twoLengths, oldCoding, bareLF, bareCR, folded, badLength, badChunk, otherCoding, otherVersion,
+	}
 }
 
 // refusal is what a framing does not let by.
@@ -70,6 +70,7 @@ type framing struct {
 	// What the header says of the body.
 	old     bool
 	unknown bool
+	strange bool
 	lengths int
 	codings int
 	size    int64
@@ -109,8 +110,6 @@ func (f *framing) scan(p []byte) (int, error) {
 			if f.left--; f.left == 0 {
 				f.phase = chunkLine
 			}
-		case ended:
-			return i, &refusal{afterEnd}
 		default:
 			n, err := f.scanLine(p[i:])
 			if err != nil {
@@ -172,7 +171,6 @@ func (f *framing) endLine() error {
 	switch f.phase {
 	case requestLine:
 		f.old = f.length >= len(f.tail) && string(f.tail[:]) == "HTTP/1.0"
-		// net/http refuses, or serves one request of, what is neither.
 		f.unknown = !f.old && string(f.tail[:]) != "HTTP/1.1"
 		f.phase = headerLine
 	case headerLine:
@@ -205,7 +203,7 @@ func (f *framing) header() error {
 	case bytes.EqualFold(name, []byte("transfer-encoding")):
 		f.codings++
 		if f.length > lineRoom || !strings.EqualFold(value, "chunked") {
-			f.unknown = true
+			f.strange = true
 		}
 	}
 	return nil
@@ -214,14 +212,16 @@ func (f *framing) header() error {
 // endHead decides where the body ends.
 func (f *framing) endHead() error {
 	switch {
+	case f.unknown:
+		return &refusal{otherVersion}
 	case f.codings > 0 && f.lengths > 0:
 		return &refusal{lengthAndCoding}
 	case f.lengths > 1:
 		return &refusal{twoLengths}
 	case f.codings > 0 && f.old:
 		return &refusal{oldCoding}
-	case f.unknown || f.codings > 1:
-		f.phase = ended // net/http answers 501 or 505 and closes
+	case f.strange || f.codings > 1:
+		return &refusal{otherCoding}
 	case f.codings == 1:
 		f.phase = chunkLine
 	case f.size > 0:

@@ -121,11 +121,11 @@ func TestSmuggling(t *testing.T) {
 		{"hexadecimal length", post + "Content-Length: 0x1\r\n\r\nx" + hidden, 400, badLength},
 		{"length beyond 64 bits", post + "Content-Length: 18446744073709551617\r\n\r\nx" + hidden, 400, badLength},
 		{"blank before the colon", post + "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + hidden, 400, ""},
-		{"coding beside chunked", post + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" + hidden, 501, afterEnd},
-		{"two codings", post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n" + hidden, 501, afterEnd},
-		{"misspelt coding", post + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + hidden, 501, afterEnd},
+		{"coding beside chunked", post + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" + hidden, 501, otherCoding},
+		{"two codings", post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n" + hidden, 501, otherCoding},
+		{"misspelt coding", post + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + hidden, 501, otherCoding},
 		{"coding with a tab", post + "Transfer-Encoding:\tchunked\v\r\n\r\n0\r\n\r\n" + hidden, 400, ""},
-		{"version", "POST / HTTP/3.0\r\nHost: a\r\n\r\n" + hidden, 505, afterEnd},
+		{"version", "POST / HTTP/3.0\r\nHost: a\r\n\r\n" + hidden, 505, otherVersion},
 		{"line before the request", "\r\n" + hidden, 400, ""},
 		{"two hosts", post + "Host: b\r\n\r\n" + hidden, 400, ""},
 		{"no host", "POST / HTTP/1.1\r\n\r\n" + hidden, 400, ""},
@@ -147,13 +147,13 @@ func TestSmuggling(t *testing.T) {
 				s := serve(t, true, Limits{})
 				// A good request before the bad one has its answer all the same.
 				got := s.send(t, fine+c.request, piece)
-				if want := max(c.itself, 400); len(got) != 2 || got[0] != 200 || got[1] != want {
-					t.Errorf("pieces of %d: got %v, want 200 and %d", piece, got, want)
+				if len(got) != 2 || got[0] != 200 || got[1] != 400 {
+					t.Errorf("pieces of %d: got %v, want 200 and 400", piece, got)
 				}
 				if s.smuggle.Load() > 0 {
 					t.Errorf("pieces of %d: the hidden request was served", piece)
 				}
-				if c.reason != "" && c.reason != afterEnd && testutil.ToFloat64(s.metrics.refused.WithLabelValues(string(c.reason))) != 1 {
+				if c.reason != "" && testutil.ToFloat64(s.metrics.refused.WithLabelValues(string(c.reason))) != 1 {
 					t.Errorf("pieces of %d: not counted as %s", piece, c.reason)
 				}
 			}
@@ -193,7 +193,7 @@ func ends(data []byte) (at []int, waits bool) {
 			at = append(at, i+1)
 		}
 	}
-	return at, f.phase != ended
+	return at, true
 }
 
 // FuzzFraming holds the framing against net/http: what both accept ends for

@@ -34,7 +34,7 @@ type fault struct {
 func faults() []fault {
 	return slices.Concat(
 		crashFaults(), serverFaults(), repeatFaults(), wireFaults(), lostDataFaults(),
-		queueFaults(), eventFaults(), rolloutFaults(),
+		queueFaults(), eventFaults(), rolloutFaults(), inputFaults(),
 	)
 }
 
