@@ -52,7 +52,10 @@ type cli struct {
 	Worker  workerCmd  `cmd:"" help:"Drain the lanes into Postgres."`
 	Migrate migrateCmd `cmd:"" help:"Bring the schema of the database up to date."`
 	Admin   adminCmd   `cmd:"" help:"Accounts, keys, lanes and failed writes."`
+	Doctor  doctorCmd  `cmd:"" help:"Check the configuration and both servers, and say what to do."`
 	Bench   benchCmd   `cmd:"" help:"Load an API and verify that nothing was lost, doubled or disordered."`
+
+	Completion completionCmd `cmd:"" help:"Print a script that completes commands and flags in a shell."`
 
 	Simulate simulateCmd `cmd:"" help:"Post a provider's signed webhook to a running stack, for drills and demonstrations."`
 }

@@ -198,8 +198,12 @@ func TestPreviewAndDiscardFromTheCommandLine(t *testing.T) {
 		t.Error(err)
 	}
 	for _, args := range [][]string{
-		{"retry"}, {"retry", uuid.NewString(), "--all"}, {"discard", uuid.NewString(), "--code", "x"}, {"retry", "--all", "--since", "soon"},
-		{"retry", "--all", "--rate=-1"}, {"preview", "--all", "--limit", "0"},
+		{"retry"},
+		{"retry", uuid.NewString(), "--all"},
+		{"discard", uuid.NewString(), "--code", "x"},
+		{"retry", "--all", "--since", "soon"},
+		{"retry", "--all", "--rate=-1"},
+		{"preview", "--all", "--limit", "0"},
 	} {
 		args = append(append([]string{"admin", "writes"}, args...), "--database-url", s.db, "--redis-url", s.redis)
 		var out, errs bytes.Buffer
