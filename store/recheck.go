@@ -44,6 +44,12 @@ func (r *rechecks) set(lane contact.Lane, at contact.Offset) {
 	r.done[lane] = at
 }
 
+func (r *rechecks) forget(lane contact.Lane) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.done, lane)
+}
+
 // givenJSON is the stored form of a contact.Given.
 type givenJSON struct {
 	Account uuid.UUID `json:"a"`
@@ -110,6 +116,8 @@ func (s *Store) recheckGiven(
 	if len(given) == 0 {
 		return nil
 	}
+	// A batch that does not move the offset must not be taken for the one before.
+	s.rechecks.forget(lane)
 	addresses := make([]contact.Address, len(given))
 	for i := range given {
 		addresses[i] = given[i].Address

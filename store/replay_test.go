@@ -332,3 +332,25 @@ func TestOperatorLog(t *testing.T) {
 		t.Errorf("bad cursor: %v", err)
 	}
 }
+
+// Entries that stood aside while their account was paused come after newer ones
+// of the lane: the ledger decides what is known, and the offset does not go back.
+func TestApplyBehindTheOffset(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ids := b.contactsNamed("Ada", "Bob")
+	aside := []contact.Entry{b.note(ids[0], "1"), b.note(ids[0], "2"), b.patch(ids[0], contact.Email, "ada@b.example")}
+	newer := b.note(ids[1], "newer")
+	b.mustApply(newer)
+	for range 2 {
+		b.mustApply(aside[:2]...)
+		b.mustApply(aside[2])
+	}
+	if got := text(b.contact(ids[0]), contact.Notes); got != "1\n2" {
+		t.Errorf("notes %q", got)
+	}
+	offsets, err := b.Store.Offsets(t.Context())
+	if err != nil || offsets[lane0] != newer.Offset {
+		t.Errorf("offset %s, want %s: %v", offsets[lane0], newer.Offset, err)
+	}
+}

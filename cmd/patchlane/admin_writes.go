@@ -23,6 +23,9 @@ type laneView struct {
 	OldestSeconds float64 `json:"oldest_seconds"`
 	// Owner is the drain at work; null: none.
 	Owner *string `json:"owner"`
+	// Aside is how many entries of paused accounts wait beside the lane.
+	Aside  int64 `json:"aside"`
+	Paused bool  `json:"paused"`
 }
 
 // Run describes every lane.
@@ -38,21 +41,28 @@ func (c *lanesCmd) Run(ctx context.Context, s streams) error {
 			return err
 		}
 		views := make([]laneView, 0, len(stats))
-		t := table{head: []string{"lane", "depth", "oldest", "owner"}}
+		t := table{head: []string{"lane", "depth", "oldest", "aside", "owner"}}
 		var depth int64
 		for _, st := range stats {
-			v := laneView{Lane: st.Lane.String(), Depth: st.Depth, OldestSeconds: st.Oldest.Seconds()}
+			v := laneView{Lane: st.Lane.String(), Depth: st.Depth, OldestSeconds: st.Oldest.Seconds(), Aside: st.Aside, Paused: st.Paused}
 			if st.Owner != "" {
 				v.Owner = &st.Owner
 			}
 			views = append(views, v)
 			depth += st.Depth
-			if st.Depth > 0 || st.Owner != "" {
-				t.rows = append(t.rows, []string{v.Lane, strconv.FormatInt(st.Depth, 10), st.Oldest.Round(time.Millisecond).String(), orDash(st.Owner)})
+			if st.Depth > 0 || st.Aside > 0 || st.Owner != "" {
+				t.rows = append(t.rows, []string{v.Lane, strconv.FormatInt(st.Depth, 10), st.Oldest.Round(time.Millisecond).String(), strconv.FormatInt(st.Aside, 10), orDash(st.Owner)})
 			}
 		}
 		t.note = fmt.Sprintf("%d lanes, %d entries wait; lanes that are empty and without an owner are not shown.", len(stats), depth)
-		return d.say(map[string]any{"depth": depth, "lanes": views}, t)
+		pauses, err := lanes.Pauses(ctx)
+		if err != nil {
+			return err
+		}
+		for _, p := range pauses {
+			t.note += "\nPaused: " + pauseScope(p) + ", by " + p.By + " at " + p.At.Format(time.RFC3339) + "."
+		}
+		return d.say(map[string]any{"depth": depth, "lanes": views, "pauses": pauses}, t)
 	})
 }
 

@@ -169,6 +169,9 @@ type Entry struct {
 	Raw []byte
 	// Poison is why the entry cannot be read; nil: it can.
 	Poison error
+	// Aside says that the entry was put aside while its account was paused. The
+	// offset of its lane may be beyond its own.
+	Aside bool
 }
 
 // Lane is one of the ordered queues. Contact lanes hold writes, address lanes

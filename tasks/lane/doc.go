@@ -15,6 +15,16 @@
 //   - A lane with entries is rung for until a drain has served it: by the
 //     appender, by the leaving drain, and at last by the sweep.
 //
+// # Pauses
+//
+// Operators pause the contact lanes, the address lanes or one account; accepting
+// goes on. The marks stand in each lane, so that a drain obeys them at its next
+// step and no cache is late. A paused lane is not entered and gives no entries. The
+// entries of a paused account are put aside, in their order, when a drain comes
+// to them, and those of others go on; as long as an account has entries aside, its
+// newer ones go aside too. So after a resume the oldest is applied first. What
+// stands aside counts for the account's share of the lane, not for its depth.
+//
 // # What others must do
 //
 //   - A process that appends MUST use a client with MaxRetries -1 (see Tune):

@@ -58,7 +58,7 @@ func (l *Lanes) Leave(
 }
 
 // Read returns up to limit entries from the head of the lane, fewer when they are
-// large, never none while the lane holds any. On an empty lane it waits for the
+// large, never none while the lane holds any but of a pause. On an empty lane it waits for the
 // block time, if that is above zero. An entry that cannot be read comes back with
 // its Poison, at its place.
 func (l *Lanes) Read(
@@ -85,16 +85,22 @@ func (l *Lanes) Read(
 }
 
 func (l *Lanes) head(ctx context.Context, lane contact.Lane, limit int) ([]contact.Entry, error) {
-	reply, err := l.run(ctx, l.scripts.read, lane, max(limit, 1), l.cfg.ReadBytes).Slice()
+	reply, err := l.run(ctx, l.scripts.read, lane, max(limit, 1), l.cfg.ReadBytes, asideLimit).Slice()
 	if err != nil {
 		return nil, fmt.Errorf("read lane %s: %w", lane, err)
 	}
-	entries := make([]contact.Entry, 0, len(reply))
-	for _, item := range reply {
+	if len(reply) != 2 {
+		return nil, fmt.Errorf("read lane %s: reply of %d elements", lane, len(reply))
+	}
+	aside, _ := reply[0].(int64)
+	list, _ := reply[1].([]any)
+	entries := make([]contact.Entry, 0, len(list))
+	for _, item := range list {
 		e, err := parseEntry(item)
 		if err != nil {
 			return nil, fmt.Errorf("read lane %s: %w", lane, err)
 		}
+		e.Aside = aside == 1
 		entries = append(entries, e)
 	}
 	return entries, nil
@@ -106,6 +112,9 @@ func (l *Lanes) head(ctx context.Context, lane contact.Lane, limit int) ([]conta
 func (l *Lanes) Trim(ctx context.Context, lane contact.Lane, applied []contact.Entry) error {
 	if len(applied) == 0 {
 		return nil
+	}
+	if applied[0].Aside {
+		return l.release(ctx, lane, applied)
 	}
 	args := make([]any, 0, 3*len(applied))
 	for i := len(applied) - 1; i >= 0; i-- {

@@ -39,16 +39,37 @@ func (l *Lanes) Find(
 		return e, found, err
 	}
 	far := streamTime(minted.Add(-findMargin))
-	return l.findBetween(ctx, lane, far, "("+near, account, writeID)
+	e, found, err = l.findBetween(ctx, lane, far, "("+near, account, writeID)
+	if err != nil || found {
+		return e, found, err
+	}
+	// Entries go aside and never come back, so looking there last misses none.
+	return l.findAside(ctx, lane, far, account, writeID)
+}
+
+// findAside looks among the entries of a paused account.
+func (l *Lanes) findAside(
+	ctx context.Context, lane contact.Lane, from string, account, writeID uuid.UUID,
+) (contact.Entry, bool, error) {
+	keys := drainKeys(lane)
+	keys[0] = asideKey(lane, account)
+	return l.findIn(ctx, keys, lane, from, "+", account, writeID)
 }
 
 // findBetween goes through one stretch of the lane, chunk by chunk.
 func (l *Lanes) findBetween(
 	ctx context.Context, lane contact.Lane, from, to string, account, writeID uuid.UUID,
 ) (contact.Entry, bool, error) {
+	return l.findIn(ctx, drainKeys(lane), lane, from, to, account, writeID)
+}
+
+// findIn looks into the stream that is the first of the keys.
+func (l *Lanes) findIn(
+	ctx context.Context, keys []string, lane contact.Lane, from, to string, account, writeID uuid.UUID,
+) (contact.Entry, bool, error) {
 	head := string(writeID[:]) + string(account[:])
 	for {
-		reply, err := l.run(ctx, l.scripts.find, lane, from, to, findChunk, head).Slice()
+		reply, err := l.scripts.find.Run(ctx, l.rdb, keys, from, to, findChunk, head).Slice()
 		if err != nil {
 			return contact.Entry{}, false, unavailable(fmt.Errorf("find write in lane %s: %w", lane, err))
 		}

@@ -68,3 +68,23 @@ func laneKeys(l contact.Lane) []string {
 		logKey(l), claimKey(l), ownerKey(l), bellKey(l), bornKey(l), countKey(l),
 	}
 }
+
+// pausedKey names the hash of what is paused in the lane: "*" for the lane, or
+// the 16 bytes of an account.
+func pausedKey(l contact.Lane) string { return tag(l) + ":paused" }
+
+// heldKey names the hash of the accounts that have entries aside, with their
+// numbers. The entries of one stand in a stream whose name is this one, a colon
+// and the account in hexadecimal; see pause.go.
+func heldKey(l contact.Lane) string { return tag(l) + ":held" }
+
+// asideKey names the stream of the entries of one account that were put aside.
+func asideKey(l contact.Lane, account uuid.UUID) string {
+	return heldKey(l) + ":" + hex.EncodeToString(account[:])
+}
+
+// drainKeys are the keys of the scripts of drains and sweeps: laneKeys, paused,
+// held.
+func drainKeys(l contact.Lane) []string {
+	return append(laneKeys(l), pausedKey(l), heldKey(l))
+}

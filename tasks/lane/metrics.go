@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
@@ -98,6 +99,16 @@ func (c *collector) descs() (up, depth, oldest, owned *prometheus.Desc) {
 	return up, depth, oldest, owned
 }
 
+// pauseDescs describe what operators paused.
+func (c *collector) pauseDescs() (aside, rests, accounts *prometheus.Desc) {
+	lane := []string{"lane"}
+	aside = prometheus.NewDesc("patchlane_lane_aside",
+		"Entries of paused accounts that were put aside in the lane.", lane, nil)
+	rests = prometheus.NewDesc("patchlane_lane_paused", "1 while operators keep drains out of the lane.", lane, nil)
+	accounts = prometheus.NewDesc("patchlane_paused_accounts", "Accounts that operators paused.", nil, nil)
+	return aside, rests, accounts
+}
+
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	up, depth, oldest, owned := c.descs()
@@ -105,6 +116,10 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- depth
 	ch <- oldest
 	ch <- owned
+	aside, rests, accounts := c.pauseDescs()
+	ch <- aside
+	ch <- rests
+	ch <- accounts
 }
 
 // Collect implements prometheus.Collector.
@@ -116,19 +131,33 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
+	aside, rests, accounts := c.pauseDescs()
 	stats, err := c.lanes.Stats(ctx)
-	if err != nil {
+	pauses, pauseErr := c.lanes.Pauses(ctx)
+	if err != nil || pauseErr != nil {
 		gauge(up, 0)
 		return
 	}
 	gauge(up, 1)
+	paused := 0.0
+	for _, p := range pauses {
+		paused += truth(p.Account != uuid.Nil)
+	}
+	gauge(accounts, paused)
 	for _, s := range stats {
-		lane, held := s.Lane.String(), 0.0
-		if s.Owner != "" {
-			held = 1
-		}
+		lane := s.Lane.String()
 		gauge(depth, float64(s.Depth), lane)
 		gauge(oldest, s.Oldest.Seconds(), lane)
-		gauge(owned, held, lane)
+		gauge(owned, truth(s.Owner != ""), lane)
+		gauge(aside, float64(s.Aside), lane)
+		gauge(rests, truth(s.Paused), lane)
 	}
+}
+
+// truth is 1 or 0.
+func truth(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }

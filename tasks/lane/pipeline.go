@@ -18,13 +18,13 @@ func (l *Lanes) eachLane(
 	cmds := make([]*redis.Cmd, len(lanes))
 	pipe := l.rdb.Pipeline()
 	for i, lane := range lanes {
-		cmds[i] = s.EvalSha(ctx, pipe, laneKeys(lane), args(i)...)
+		cmds[i] = s.EvalSha(ctx, pipe, drainKeys(lane), args(i)...)
 	}
 	_, _ = pipe.Exec(ctx) // each command carries its own error
 	again := l.rdb.Pipeline()
 	for i, lane := range lanes {
 		if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
-			cmds[i] = s.Eval(ctx, again, laneKeys(lane), args(i)...)
+			cmds[i] = s.Eval(ctx, again, drainKeys(lane), args(i)...)
 		}
 	}
 	if again.Len() > 0 {
@@ -37,7 +37,7 @@ func (l *Lanes) eachLane(
 func (l *Lanes) run(
 	ctx context.Context, s *redis.Script, lane contact.Lane, args ...any,
 ) *redis.Cmd {
-	return s.Run(ctx, l.rdb, laneKeys(lane), args...)
+	return s.Run(ctx, l.rdb, drainKeys(lane), args...)
 }
 
 // noArgs is for scripts that take keys alone.

@@ -5,21 +5,22 @@ import "github.com/redis/go-redis/v9"
 // scripts are the Lua programs of this package, with their digests.
 type scripts struct {
 	append, enter, renew, leave, read, trim *redis.Script
-	sweep, raise, find, stat                *redis.Script
+	release, sweep, raise, find, stat       *redis.Script
 }
 
 func newScripts() scripts {
 	return scripts{
-		append: redis.NewScript(appendSource),
-		enter:  redis.NewScript(enterSource),
-		renew:  redis.NewScript(renewSource),
-		leave:  redis.NewScript(leaveSource),
-		read:   redis.NewScript(readSource),
-		trim:   redis.NewScript(trimSource),
-		sweep:  redis.NewScript(sweepSource),
-		raise:  redis.NewScript(raiseSource),
-		find:   redis.NewScript(findSource),
-		stat:   redis.NewScript(statSource),
+		append:  redis.NewScript(appendSource),
+		enter:   redis.NewScript(enterSource),
+		renew:   redis.NewScript(renewSource),
+		leave:   redis.NewScript(leaveSource),
+		read:    redis.NewScript(readSource),
+		trim:    redis.NewScript(trimSource),
+		release: redis.NewScript(releaseSource),
+		sweep:   redis.NewScript(sweepSource),
+		raise:   redis.NewScript(raiseSource),
+		find:    redis.NewScript(findSource),
+		stat:    redis.NewScript(statSource),
 	}
 }
 
@@ -142,16 +143,18 @@ return out
 // serving it serves every generation rung so far. A repeat by the owner itself
 // (its first reply was lost) is the same entering.
 //
-// KEYS[1..6] -> log, claim, owner, bell, born, n
+// KEYS[1..8] -> log, claim, owner, bell, born, n, paused, held
 // ARGV[1] -> generation
 // ARGV[2] -> token of the drain
 // ARGV[3] -> PX of the lease
 //
-// Returns 1 when the drain owns the lane now, 0 when there is nothing to do.
+// Returns 1 when the drain owns the lane now, 0 when there is nothing to do or
+// the lane is paused.
 const enterSource = `
 local claim, owner, bell = KEYS[2], KEYS[3], KEYS[4]
 local holder = redis.call('GET', owner)
 if holder == ARGV[2] then return 1 end
+if redis.call('HEXISTS', KEYS[7], '*') == 1 then return 0 end
 local gen = tonumber(redis.call('HGET', bell, 'gen') or '0')
 local served = tonumber(redis.call('HGET', bell, 'served') or '0')
 if holder or (tonumber(ARGV[1]) <= served and served <= gen) then return 0 end
@@ -177,13 +180,13 @@ return redis.call('PEXPIRE', KEYS[3], ARGV[2])
 // next drain, whose generation it returns; with a pause it claims it for that
 // long and leaves the ringing to the sweep.
 //
-// KEYS[1..6] -> log, claim, owner, bell, born, n
+// KEYS[1..8] -> log, claim, owner, bell, born, n, paused, held
 // ARGV[1] -> token of the drain
 // ARGV[2] -> PX of a claim
 // ARGV[3] -> PX of the pause, or 0
 //
 // Returns the generation to ring for, or 0.
-const leaveSource = `
+const leaveSource = workSource + `
 local log, claim, owner, bell = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 if redis.call('GET', owner) ~= ARGV[1] then return 0 end
 redis.call('DEL', owner)
@@ -191,32 +194,7 @@ if tonumber(ARGV[3]) > 0 then
 	redis.call('SET', claim, 'pause', 'PX', ARGV[3])
 	return 0
 end
-if redis.call('XLEN', log) == 0 then return 0 end
+if not work() then return 0 end
 redis.call('SET', claim, 'leave', 'PX', ARGV[2])
 return redis.call('HINCRBY', bell, 'gen', 1)
-`
-
-// readSource reads from the head of a lane until a number of entries or of
-// bytes is reached, whichever comes first, and at least one entry.
-//
-// KEYS[1..6] -> log, claim, owner, bell, born, n
-// ARGV[1] -> most entries
-// ARGV[2] -> bytes after which no further chunk is read
-//
-// Returns {{id, {field, value, ..}}, ..} as XRANGE does.
-const readSource = `
-local most, budget, bytes, from = tonumber(ARGV[1]), tonumber(ARGV[2]), 0, '-'
-local out = {}
-while #out < most and bytes < budget do
-	local asked = math.min(16, most - #out)
-	local chunk = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', asked)
-	for _, entry in ipairs(chunk) do
-		for _, v in ipairs(entry[2]) do bytes = bytes + #v end
-		if #out > 0 and bytes > budget then return out end
-		out[#out + 1] = entry
-	end
-	if #chunk < asked then break end
-	from = '(' .. chunk[#chunk][1]
-end
-return out
 `

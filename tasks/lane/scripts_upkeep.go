@@ -6,7 +6,7 @@ package lane
 // its entries. Running it again changes nothing. An emptied lane has no counts
 // and no marks, which heals whatever drifted.
 //
-// KEYS[1..6] -> log, claim, owner, bell, born, n
+// KEYS[1..8] -> log, claim, owner, bell, born, n, paused, held
 // ARGV[1,4,..] -> stream id of an applied entry, the last one first
 // ARGV[2,5,..] -> bytes 1 to 16 of the entry: its write id
 // ARGV[3,6,..] -> the stream id that follows it
@@ -53,7 +53,7 @@ else
 	removed = redis.call('XTRIM', log, 'MINID', '=', after)
 end
 redis.call('HINCRBY', bell, 'out', removed)
-if redis.call('XLEN', log) == 0 then
+if redis.call('XLEN', log) == 0 and redis.call('EXISTS', KEYS[8]) == 0 then
 	redis.call('DEL', born, n)
 	return removed
 end
@@ -70,14 +70,14 @@ return removed
 // neither of the two. While the sweep's own claim lives, the lane still counts
 // as stalled, and its generation may be rung for once more.
 //
-// KEYS[1..6] -> log, claim, owner, bell, born, n
+// KEYS[1..8] -> log, claim, owner, bell, born, n, paused, held
 // ARGV[1] -> longest PTTL of a lease
 // ARGV[2] -> longest PTTL of a claim
 // ARGV[3] -> PX of a claim
 //
 // Returns {0 at work or empty, 1 rung for now, 2 rung for by an earlier look;
 // generation; number of deleted keys}.
-const sweepSource = `
+const sweepSource = workSource + `
 local log, claim, owner, bell = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local cured = 0
 local function cure(key, longest)
@@ -88,7 +88,7 @@ local function cure(key, longest)
 end
 cure(owner, ARGV[1])
 cure(claim, ARGV[2])
-if redis.call('XLEN', log) == 0 or redis.call('EXISTS', owner) == 1 then
+if not work() or redis.call('EXISTS', owner) == 1 then
 	return {0, 0, cured}
 end
 local holder = redis.call('GET', claim)
@@ -160,10 +160,11 @@ return {false, '(' .. chunk[#chunk][1]}
 
 // statSource describes a lane.
 //
-// KEYS[1..6] -> log, claim, owner, bell, born, n
+// KEYS[1..8] -> log, claim, owner, bell, born, n, paused, held
 //
 // Returns {length, accepted_at of the head or "", server time in microseconds,
-// token of the owner or "", generation, served, trimmed ever}.
+// token of the owner or "", generation, served, trimmed ever, entries aside, 1 when
+// the lane is paused}.
 const statSource = `
 local time = redis.call('TIME')
 local oldest = ''
@@ -173,11 +174,14 @@ if head then
 		if head[2][i] == 't' then oldest = head[2][i + 1] end
 	end
 end
+local aside = 0
+for _, count in ipairs(redis.call('HVALS', KEYS[8])) do aside = aside + tonumber(count) end
 local bell = redis.call('HMGET', KEYS[4], 'gen', 'served', 'out')
 return {
 	redis.call('XLEN', KEYS[1]), oldest,
 	string.format('%.0f', tonumber(time[1]) * 1000000 + tonumber(time[2])),
 	redis.call('GET', KEYS[3]) or '',
 	tonumber(bell[1] or '0'), tonumber(bell[2] or '0'), tonumber(bell[3] or '0'),
+	aside, redis.call('HEXISTS', KEYS[7], '*'),
 }
 `

@@ -105,6 +105,11 @@ type Stat struct {
 	Generation, Served int64
 	// Trimmed is the number of entries ever removed.
 	Trimmed int64
+	// Aside is how many entries of paused accounts stand aside; Depth does not
+	// count them.
+	Aside int64
+	// Paused says that no drain enters the lane.
+	Paused bool
 }
 
 // Stats describes every lane, in one round trip.
@@ -126,7 +131,7 @@ func (l *Lanes) Stats(ctx context.Context) ([]Stat, error) {
 }
 
 func parseStat(lane contact.Lane, reply []any) (Stat, error) {
-	if len(reply) != 7 {
+	if len(reply) != 9 {
 		return Stat{}, fmt.Errorf("reply of %d elements", len(reply))
 	}
 	s := Stat{Lane: lane}
@@ -137,6 +142,9 @@ func parseStat(lane contact.Lane, reply []any) (Stat, error) {
 	s.Generation, _ = reply[4].(int64)
 	s.Served, _ = reply[5].(int64)
 	s.Trimmed, _ = reply[6].(int64)
+	s.Aside, _ = reply[7].(int64)
+	paused, _ := reply[8].(int64)
+	s.Paused = paused == 1
 	from, errFrom := strconv.ParseInt(accepted, 10, 64)
 	to, errTo := strconv.ParseInt(now, 10, 64)
 	if errFrom == nil && errTo == nil && from < to {
