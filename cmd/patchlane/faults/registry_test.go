@@ -120,6 +120,7 @@ func inject(t *testing.T, f fault, set settings, rows *report) {
 	defer func() {
 		r.row.failed = t.Failed()
 		rows.add(r.row)
+		t.Log(r.row.String())
 	}()
 	f.run(r)
 	r.leaks()
