@@ -112,8 +112,12 @@ func (d *desk) appendErase(ctx context.Context, ref contact.Ref) (err error) {
 	if err != nil {
 		return err
 	}
+	version, err := d.db.EntryVersion(ctx)
+	if err != nil {
+		return errors.Join(err, closeLanes())
+	}
 	bell := asynq.NewClient(d.target.asynq(ringConns))
-	appender := lane.NewAppender(lanes, lane.AppenderConfig{Ring: tasks.Ring(bell)}) //nolint:contextcheck // It lives until Close.
+	appender := lane.NewAppender(lanes, lane.AppenderConfig{Ring: tasks.Ring(bell), EntryVersion: func() int { return version }}) //nolint:contextcheck // It lives until Close.
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -51,7 +52,7 @@ type words struct {
 // commandWords lists every command, the outer ones first, with its own flags and
 // those that it inherits.
 func commandWords(n *kong.Node, path string, flags []*kong.Flag) []words {
-	flags = append(flags[:len(flags):len(flags)], n.Flags...)
+	flags = append(slices.Clip(flags), n.Flags...)
 	w := words{path: path, flags: flags}
 	list := []words{{}}
 	for _, child := range n.Children {

@@ -215,11 +215,11 @@ func (c *checkup) together(ctx context.Context, db *store.Store, side redis.Univ
 		return
 	}
 	c.add("lanes", findingOK, fmt.Sprintf("%d contact lanes, %d address lanes", counts.Contact, counts.Address), "")
-	c.waiting(ctx, db, target, counts)
+	c.waiting(ctx, target, counts)
 }
 
 // waiting looks at the entries of the lanes and at streams behind their offset.
-func (c *checkup) waiting(ctx context.Context, db *store.Store, target redisTarget, counts contact.LaneCounts) {
+func (c *checkup) waiting(ctx context.Context, target redisTarget, counts contact.LaneCounts) {
 	queue := target.queueClient(4)
 	defer func() { _ = queue.Close() }()
 	stats, err := lane.New(queue, lane.Config{Counts: counts}).Stats(ctx)

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -36,9 +38,16 @@ func TestEraseFromEndToEnd(t *testing.T) {
 	worker.ended()
 	api.do(http.MethodPatch, path, `{"notes_append":"zither lessons"}`)
 	// Nobody drains: it is durable, and not finished.
-	if code, text := erase(contact, "--wait", "300ms"); code != exitFailed || !strings.Contains(text, "not finished within") {
-		t.Errorf("without a worker: %d %s", code, text)
-	}
+	s.eventually(30*time.Second, "the erasure stands in its lane", func() error {
+		if code, text := erase(contact, "--wait", "500ms"); code != exitFailed || !strings.Contains(text, "not finished within") {
+			t.Errorf("without a worker: %d %s", code, text)
+		}
+		var lanes struct{ Depth int }
+		if s.command(&lanes, "admin", "lanes"); lanes.Depth < 2 {
+			return fmt.Errorf("%d entries", lanes.Depth)
+		}
+		return nil
+	})
 	behind := api.do(http.MethodPatch, path, `{"job_title":"zither maker"}`)
 	worker = s.start("worker").ready()
 	for range 2 {

@@ -152,7 +152,7 @@ func (a *attempt) matches() bool {
 // newer than what the retry carries.
 func (a *attempt) skips(field string) bool {
 	changed := a.ChangedSince[a.write.ID]
-	if a.write.Force || !(changed[field] || changed[AnyField]) {
+	if a.write.Force || (!changed[field] && !changed[AnyField]) {
 		return false
 	}
 	a.skipped = append(a.skipped, Skip{Field: field, Reason: SkipChangedSince})
