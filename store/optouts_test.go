@@ -352,3 +352,52 @@ func TestConsentLock(t *testing.T) {
 		}
 	}
 }
+
+// 300 people share one number. A STOP reaches all of them, whatever else they
+// are opted out for; a START undoes what the table lets it undo of each, and
+// nothing else.
+func TestStartOfASharedNumber(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	causes := []contact.Cause{
+		contact.KeywordStop, contact.ProviderSuppressed, contact.Manual, contact.Complaint, contact.HardBounce, contact.Unsubscribe,
+	}
+	const each = 50
+	groups := map[contact.Cause][]uuid.UUID{}
+	for _, k := range causes {
+		entries, events := make([]contact.Entry, each), make([]contact.Entry, each)
+		for i := range each {
+			id := uuid.New()
+			groups[k] = append(groups[k], id)
+			entries[i] = b.with(contact.KindCreate, id, contact.Phone, number, nil)
+		}
+		b.mustApply(entries...)
+		for i, id := range groups[k] { // of this contact alone, by a link or by hand
+			events[i] = b.event(contact.OptOut, cause(k), to("+31699999999"), func(e *contact.Event) { e.Contact = id })
+		}
+		b.hear(events...)
+	}
+	opted := func(k contact.Cause) int {
+		return b.count(`SELECT count(*) FROM contacts WHERE id = ANY ($1::uuid[]) AND sms_unsubscribed`, groups[k])
+	}
+	stop := b.event(contact.OptOut)
+	b.hear(stop)
+	if n := b.count(`SELECT count(*) FROM writes WHERE source_event = $1 AND kind = 'consent'`, stop.ID.String()); n < 5*each {
+		t.Errorf("the STOP is cited by %d contacts", n)
+	}
+	for _, k := range causes {
+		if n := opted(k); n != each {
+			t.Errorf("%s: %d of %d are opted out after STOP", k, n, each)
+		}
+	}
+	b.hear(b.event(contact.Start))
+	for _, k := range causes {
+		want := each
+		if k == contact.KeywordStop || k == contact.ProviderSuppressed || k == contact.Manual {
+			want = 0
+		}
+		if n := opted(k); n != want {
+			t.Errorf("%s: %d of %d are opted out after START, wanted %d", k, n, each, want)
+		}
+	}
+}

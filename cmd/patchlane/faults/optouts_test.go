@@ -51,9 +51,11 @@ func TestOptOutCrash(t *testing.T) {
 		t.Run(c.place+" "+string(c.provider), func(t *testing.T) {
 			h.during(t, func() {
 				p := h.people(c.provider, c.people)
+				h.settled(20 * time.Second)
 				began := time.Now()
 				h.killed(c.role, c.place, p)
 				h.flagged(p, 12*time.Second)
+				h.settled(20 * time.Second)
 				t.Logf("opted out %s after the first post", time.Since(began).Round(time.Millisecond))
 				h.once(p)
 			})
@@ -74,6 +76,7 @@ func TestOptOutChaos(t *testing.T) {
 	for i := range crowd {
 		crowd[i] = h.people([]signature.Provider{signature.Twilio, signature.Mailgun}[i%2], 1)
 	}
+	h.settled(20 * time.Second)
 	h.worker.kill()
 	h.worker.restart("optouts.before_heard=0.05,optouts.heard=0.05,optouts.before_settled=0.05,optouts.settled=0.05,drain.trimmed=0.02")
 	h.api.kill()
@@ -109,6 +112,7 @@ func TestOptOutChaos(t *testing.T) {
 		p.restart("")
 		p.ready()
 	}
+	h.settled(30 * time.Second)
 	for _, p := range crowd {
 		h.flagged(p, 20*time.Second)
 		h.once(p)
@@ -217,7 +221,6 @@ func (h *hooks) people(p signature.Provider, n int) *people {
 	for _, r := range reply.Data.Results {
 		who.ids = append(who.ids, r.ContactID)
 	}
-	h.settled(20 * time.Second)
 	return who
 }
 
@@ -321,7 +324,6 @@ func (h *hooks) flagged(p *people, within time.Duration) {
 // it, whatever was sent again and applied again.
 func (h *hooks) once(p *people) {
 	h.t.Helper()
-	h.settled(20 * time.Second)
 	want := 1
 	if p.back {
 		want = 2
