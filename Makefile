@@ -60,6 +60,10 @@ soak: deps ## random faults at full load for DURATION=10m (or 1h)
 	PATCHLANE_SOAK=$(DURATION) go test -count=1 -v -timeout 0 -run '^TestSoak$$' ./cmd/patchlane/faults 2>&1 \
 		| tee bin/soak.log | grep --line-buffered -v '^=== '
 
+.PHONY: drill
+drill: deps-test ## make a real fault for every alert, see it fire and clear; some minutes
+	go test -count=1 -v -timeout 30m -run '^TestDrill$$' ./cmd/patchlane -args -drill
+
 .PHONY: lint
 lint: $(golangci_lint) ## linters, formatting, and a tidy go.mod
 	$(golangci_lint) run ./...
@@ -97,7 +101,7 @@ deps: # install Postgres and Redis where they are missing
 	@deploy/deps.sh
 
 .PHONY: deps-test
-deps-test: # and the browser of the tests
+deps-test: # and the browser and the Prometheus of the tests
 	@deploy/deps.sh test
 
 bin/golangci-lint-$(GOLANGCI_LINT_VERSION):

@@ -6,7 +6,8 @@
 #   Debian, Ubuntu   apt-get (root, or sudo)
 #   macOS, Linuxbrew brew
 #
-# `deps.sh test` installs Chromium too, which one test drives without a screen.
+# `deps.sh test` installs Chromium too, which one test drives without a screen,
+# and Prometheus with promtool, which the tests of alerts and dashboards run.
 #
 # Where all are there already it says so and changes nothing. Programs in
 # places of their own: PATCHLANE_POSTGRES_BIN (the folder of initdb and
@@ -87,6 +88,9 @@ find_chromium() {
 	return 1
 }
 
+# find_prometheus prints the path of the server, where promtool is too.
+find_prometheus() { command -v promtool >/dev/null && command -v prometheus; }
+
 # as_root COMMAND...: with sudo unless this is root.
 as_root() {
 	if [ "$(id -u)" -eq 0 ]; then
@@ -157,12 +161,14 @@ main() {
 	postgres=$(find_postgres) || postgres=''
 	redis=$(find_redis) || redis=''
 	chromium='no browser asked for'
+	prometheus='no prometheus asked for'
 	wanted=${1:-}
 	if [ "$wanted" = test ]; then
 		chromium=$(find_chromium) || chromium=''
+		prometheus=$(find_prometheus) || prometheus=''
 	fi
-	if [ -n "$postgres" ] && [ -n "$redis" ] && [ -n "$chromium" ]; then
-		say "all there: $postgres, $redis, $chromium"
+	if [ -n "$postgres" ] && [ -n "$redis" ] && [ -n "$chromium" ] && [ -n "$prometheus" ]; then
+		say "all there: $postgres, $redis, $chromium, $prometheus"
 		return 0
 	fi
 	if command -v apt-get >/dev/null; then
@@ -170,22 +176,25 @@ main() {
 		[ -n "$postgres" ] || set -- "$@" postgresql
 		[ -n "$redis" ] || set -- "$@" redis-server
 		[ -n "$chromium" ] || set -- "$@" chromium
+		[ -n "$prometheus" ] || set -- "$@" prometheus
 		install_apt "$@"
 	elif command -v brew >/dev/null; then
 		set --
 		[ -n "$postgres" ] || set -- "$@" postgresql@17
 		[ -n "$redis" ] || set -- "$@" redis
 		[ -n "$chromium" ] || set -- "$@" chromium
+		[ -n "$prometheus" ] || set -- "$@" prometheus
 		install_brew "$@"
 	else
-		die "neither apt-get nor brew here: install PostgreSQL (14 or later), Redis (7 or later) and, for the tests, Chromium by hand"
+		die "neither apt-get nor brew here: install PostgreSQL (14 or later), Redis (7 or later) and, for the tests, Chromium and Prometheus by hand"
 	fi
 	postgres=$(find_postgres) || die 'PostgreSQL is still not found'
 	redis=$(find_redis) || die 'redis-server is still not found'
 	if [ "$wanted" = test ]; then
 		chromium=$(find_chromium) || die 'Chromium is still not found'
+		prometheus=$(find_prometheus) || die 'prometheus and promtool are still not found'
 	fi
-	say "ready: $postgres, $redis, $chromium"
+	say "ready: $postgres, $redis, $chromium, $prometheus"
 }
 
 main "$@"
