@@ -78,6 +78,20 @@ func overview() Board {
 				Queries: []Query{q(rate(`patchlane_api_requests_total`, "class"), "{{class}}")},
 			},
 			{
+				Title: "Servers that do not answer", Unit: "short", Runbook: "postgres-away.md",
+				About:   "1 while a process takes a server for away and refuses its calls at once.",
+				Queries: []Query{q(`max by (server) (patchlane_circuit_open)`, "{{server}}")},
+			},
+			{
+				Title: "Connections of clients", Unit: "short", Runbook: "accept-errors.md",
+				About: "Open connections of the public listeners, and those a second that were closed to make room or found none.",
+				Queries: []Query{
+					q(`sum(patchlane_http_connections)`, "open"),
+					q(rate(`patchlane_http_connections_evicted_total`), "evicted a second"),
+					q(rate(`patchlane_http_connections_refused_total`), "refused a second"),
+				},
+			},
+			{
 				Title: "Memory of the processes", Unit: "bytes", Runbook: "process-down.md",
 				About:   "Resident memory of each process. It does not grow with what waits: that is in Redis.",
 				Queries: []Query{q(`process_resident_memory_bytes{job=~"patchlane-.+"}`, "{{job}} {{instance}}")},
