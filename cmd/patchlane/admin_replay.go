@@ -160,7 +160,7 @@ func (d *desk) server(ctx context.Context, use func(*api.Server) error) (err err
 		defer cancel()
 		err = errors.Join(err, appender.Close(ctx), limits.Close(ctx), bell.Close(), closeLanes())
 	}()
-	accessTokens, err := (&config{}).tokens(d.db, d.copies, d.logger)
+	accessTokens, err := (&config{}).tokens(time.Now, d.db, d.copies, d.logger)
 	if err != nil {
 		return err
 	}

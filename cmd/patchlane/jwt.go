@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -189,7 +190,7 @@ func (c *jwtConfig) issuerNames() []string {
 
 // tokens makes the service of access tokens. Its name is the public address, so
 // that it is the same in every process of an installation.
-func (c *config) tokens(db *store.Store, copies *mirror.Mirror, logger *slog.Logger) (*token.Service, error) {
+func (c *config) tokens(now func() time.Time, db *store.Store, copies *mirror.Mirror, logger *slog.Logger) (*token.Service, error) {
 	keys, keyErr := c.keys()
 	issuers, issuerErr := c.issuers()
 	if err := errors.Join(keyErr, issuerErr); err != nil {
@@ -200,7 +201,7 @@ func (c *config) tokens(db *store.Store, copies *mirror.Mirror, logger *slog.Log
 		name = "patchlane"
 	}
 	s, err := token.New(token.Config{
-		Name: name, Keys: keys, Store: db, Mirror: copies, Issuers: issuers, Logger: logger,
+		Name: name, Keys: keys, Store: db, Mirror: copies, Issuers: issuers, Logger: logger, Now: now,
 	})
 	if err != nil {
 		return nil, &configError{err}

@@ -24,6 +24,7 @@ import (
 	"patchlane/tasks"
 	"patchlane/tasks/circuit"
 	"patchlane/tasks/contact"
+	"patchlane/tasks/failpoint"
 	"patchlane/tasks/lane"
 	"patchlane/tasks/limit"
 	"patchlane/tasks/mirror"
@@ -184,7 +185,10 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 		stop.add("appender", appender.Close)
 		limits := limit.New(side, limit.Config{Book: db, Logger: logger, Registerer: reg})
 		stop.add("limits", limits.Close)
-		accessTokens, err := cfg.tokens(db, copies, logger)
+		agreed := newClock(side, failpoint.Now, logger, reg)
+		agreed.look(ctx)
+		background.Go(func() error { return agreed.watch(rest) })
+		accessTokens, err := cfg.tokens(agreed.Now, db, copies, logger)
 		if err != nil {
 			return err
 		}
@@ -196,6 +200,7 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 			Settings: db, SettingsEditor: db, SettingsMirror: copies,
 			Tokens: accessTokens, Optouts: cfg.optouts(db, copies, kept, sns, logger),
 			Appender: kept, Lane: lanes, Replies: replies, Limits: limits,
+			Now:      agreed.Now,
 			HrefBase: cfg.CallbellHref, Ready: front.health.ready, Logger: logger, Registerer: reg,
 		})
 		if err != nil {

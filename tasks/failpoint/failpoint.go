@@ -6,10 +6,16 @@
 // the crash suite proves each row of the crash table.
 package failpoint
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Hit marks a place.
 func Hit(string) {}
+
+// Now is the clock of the process. A build with the tag "faults" may have a wrong one.
+func Now() time.Time { return time.Now() }
 
 // Span is a stretch in which one process alone may be at work on something. A
 // build with the tag "faults" writes those that committed into a file, and the
