@@ -47,8 +47,12 @@ func ends() []end {
 // process is at work, or nothing works, ringing at once would turn in circles.
 func (e end) pause() time.Duration {
 	switch e {
-	case endHeld, endOutage, endBug:
+	case endHeld, endBug:
 		return 500 * time.Millisecond
+	case endOutage:
+		// It was waited for long enough, and the sweep paces what follows: a
+		// longer rest would only add to the time after the server's return.
+		return 100 * time.Millisecond
 	default:
 		return 0
 	}

@@ -150,11 +150,11 @@ func TestDrainLeavesALaneItCannotServe(t *testing.T) {
 		pause time.Duration
 		after time.Duration
 	}{
-		{"postgres away", "apply", errAway, endOutage, 500 * time.Millisecond, patience},
-		{"lane read in vain", "read", errAway, endOutage, 500 * time.Millisecond, patience},
+		{"postgres away", "apply", errAway, endOutage, 100 * time.Millisecond, patience},
+		{"lane read in vain", "read", errAway, endOutage, 100 * time.Millisecond, patience},
 		{"lane held", "apply", contact.ErrLaneHeld, endHeld, 500 * time.Millisecond, 0},
 		{"fenced", "apply", contact.ErrFenced, endFenced, 0, 0},
-		{"a failure that cannot be recorded", "fail", broken, endOutage, 500 * time.Millisecond, patience},
+		{"a failure that cannot be recorded", "fail", broken, endOutage, 100 * time.Millisecond, patience},
 		{"lane held while recording", "fail", contact.ErrLaneHeld, endHeld, 500 * time.Millisecond, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {

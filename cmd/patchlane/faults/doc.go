@@ -37,6 +37,8 @@
 //	witness_test.go    who was at work on a lane, and when
 //	checker_test.go    the nine rules
 //	leak_test.go       the search for what may stand in no log
+//	outage_test.go     servers that are away, full, read-only or out of connections
+//	crowd_test.go      lanes that are full, hot or locked, and wrong clocks
 //	registry_test.go   the list of faults, and the table
 //	optouts_test.go    kills between a provider's signature and the flag
 //	soak_test.go       random faults for long, and what must not grow

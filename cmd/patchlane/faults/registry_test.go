@@ -35,6 +35,7 @@ func faults() []fault {
 	return slices.Concat(
 		crashFaults(), serverFaults(), repeatFaults(), wireFaults(), lostDataFaults(),
 		queueFaults(), eventFaults(), rolloutFaults(), inputFaults(),
+		outageFaults(), crowdFaults(),
 	)
 }
 
