@@ -260,12 +260,7 @@ func (Callbell) Problem(p *Problem) (body []byte, mediaType string) {
 		Code    contact.Code      `json:"code"`
 		Fields  map[string]string `json:"fields"`
 	}
-	fields := renamed(p.Fields, func(name string) string {
-		if name == "full_name" {
-			return "name"
-		}
-		return name
-	})
+	fields := renamed(p.Fields, "full_name", "name")
 	for i, f := range fields {
 		if list, _, isElement := strings.Cut(f.Field, "["); isElement {
 			fields[i].Field, fields[i].Message = list, f.Field+": "+f.Message

@@ -113,12 +113,7 @@ func (LeadLex) Problem(p *Problem) (body []byte, mediaType string) {
 		Message string  `json:"message"`
 		Details details `json:"details"`
 	}
-	fields := renamed(p.Fields, func(name string) string {
-		if name == "notes_append" {
-			return "notes"
-		}
-		return name
-	})
+	fields := renamed(p.Fields, "notes_append", "notes")
 	for i, f := range fields {
 		if f.Field == "email" && f.Code == contact.ProblemInvalidFormat {
 			fields[i].Message = "Invalid email format"

@@ -76,11 +76,14 @@ func summary(p *Problem, fields []contact.FieldError) string {
 	return b.String()
 }
 
-// renamed returns the problems under the names that the dialect's clients know.
-func renamed(fields []contact.FieldError, name func(string) string) []contact.FieldError {
+// renamed returns the problems of a field of ours under the name by which the
+// dialect's clients know it. What they may not send has the name that they sent.
+func renamed(fields []contact.FieldError, ours, theirs string) []contact.FieldError {
 	out := make([]contact.FieldError, len(fields))
 	for i, f := range fields {
-		f.Field = name(f.Field)
+		if f.Field == ours && f.Code != contact.ProblemUnknown {
+			f.Field = theirs
+		}
 		out[i] = f
 	}
 	return out

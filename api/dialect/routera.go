@@ -240,9 +240,10 @@ const routeraUnauthorized = "Unauthorized: missing account context"
 
 // Problem writes {"message", "error": true, "code", "fields"}.
 func (Routera) Problem(p *Problem) (body []byte, mediaType string) {
-	fields := renamed(p.Fields, func(name string) string {
-		return strings.TrimPrefix(name, "custom_fields.")
-	})
+	fields := slices.Clone(p.Fields)
+	for i := range fields {
+		fields[i].Field = strings.TrimPrefix(fields[i].Field, "custom_fields.")
+	}
 	message := summary(p, fields)
 	if p.Code == contact.CodeUnauthorized {
 		message = routeraUnauthorized
