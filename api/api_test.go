@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -233,27 +234,32 @@ func conform(t *testing.T, r *http.Request, body string, a response) {
 	}
 }
 
-// at walks a reply by a path such as "data.results.0.status".
+// at is find for a value that may be missing: it is nil then.
 func (a response) at(path string) any {
-	var v any = a.json
+	v, _ := a.find(path)
+	return v
+}
+
+// find walks a reply by a path such as "data.results.0.status".
+func (a response) find(path string) (v any, there bool) {
+	v = a.json
 	for name := range strings.SplitSeq(path, ".") {
 		switch node := v.(type) {
 		case map[string]any:
-			v = node[name]
-		case []any:
-			i := 0
-			for _, c := range name {
-				i = i*10 + int(c-'0')
+			if v, there = node[name]; !there {
+				return nil, false
 			}
-			if i >= len(node) {
-				return nil
+		case []any:
+			i, err := strconv.Atoi(name)
+			if err != nil || i >= len(node) {
+				return nil, false
 			}
 			v = node[i]
 		default:
-			return nil
+			return nil, false
 		}
 	}
-	return v
+	return v, true
 }
 
 // str is at for a string.

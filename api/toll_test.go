@@ -259,6 +259,8 @@ func TestRatesOfAKey(t *testing.T) {
 		{contact.Key{PerMinute: 5, PerDay: 7}, dialect.Traits{}, []contact.Rate{minute, day}},
 		{contact.Key{}, dialect.Traits{PerSecond: 300}, []contact.Rate{second}},
 		{contact.Key{PerMinute: 5}, dialect.Traits{PerSecond: 300}, []contact.Rate{minute}},
+		{contact.Key{}, dialect.Callbell{}.Traits(), []contact.Rate{second}},
+		{contact.Key{}, dialect.TrustPager{}.Traits(), nil},
 	} {
 		if got := rates(&c.key, c.traits); !slices.Equal(got, c.want) {
 			t.Errorf("%+v: %v, want %v", c.key, got, c.want)

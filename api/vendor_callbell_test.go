@@ -46,7 +46,7 @@ func TestCallbellShowsAContact(t *testing.T) {
 	a := b.as(t, callbellKey, "PATCH", callbellPath+hexID(id), `{}`).status(t, 200)
 	a.equal(t, map[string]any{
 		"contact.0.name": nil, "contact.0.phoneNumber": nil, "contact.0.avatarUrl": nil, "contact.0.source": nil,
-		"contact.0.tags": []any{}, "contact.0.customFields": map[string]any{}, "contact.1": nil,
+		"contact.0.tags": []any{}, "contact.0.customFields": map[string]any{}, "contact.1": absent{},
 	})
 	if got := strings.Join(a.keys("contact.0"), " "); got != "avatarUrl createdAt customFields href name phoneNumber source tags uuid" {
 		t.Errorf("members %s", got)

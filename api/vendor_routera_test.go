@@ -117,7 +117,7 @@ func TestRouteraNeedsAContactID(t *testing.T) {
 func TestRouteraArchives(t *testing.T) {
 	t.Parallel()
 	b, id, send := routera(t)
-	send("GET", "", "").status(t, 200).equal(t, map[string]any{"archived": false, "archived_by": nil})
+	send("GET", "", "").status(t, 200).equal(t, map[string]any{"archived": false, "archived_by": absent{}})
 	send("DELETE", "", "").status(t, 204)
 	a := send("GET", "", "").status(t, 200)
 	if at := a.str("archived"); len(at) != len("2026-05-28T12:00:00.000Z") || a.str("archived_by") == "" {
@@ -178,7 +178,7 @@ func TestRouteraCustomFields(t *testing.T) {
 		t.Errorf("properties %s", got)
 	}
 	send("PATCH", "?properties=plan", `{"fields":{"score":7}}`).status(t, 200).equal(t, map[string]any{"plan": "gold", "score": 7})
-	send("PATCH", "", `{"fields":{"plan":null}}`).status(t, 200).equal(t, map[string]any{"score": 7, "plan": nil})
+	send("PATCH", "", `{"fields":{"plan":null}}`).status(t, 200).equal(t, map[string]any{"score": 7, "plan": absent{}})
 	for _, c := range []struct{ fields, name string }{
 		{`{"score":"7"}`, "score"},
 		{`{"Billing Plan":"x"}`, "Billing Plan"},

@@ -68,13 +68,23 @@ func (a response) keys(path string) []string {
 	return names
 }
 
+// absent is what equal wants of a member that must not be there.
+type absent struct{}
+
 // equal checks the values at paths; nil is null, and must be there.
 func (a response) equal(t *testing.T, want map[string]any) {
 	t.Helper()
 	for path, value := range want {
+		got, there := a.find(path)
+		if _, none := value.(absent); none || !there {
+			if none == there {
+				t.Errorf("%s is there: %t\n%s", path, there, a.raw)
+			}
+			continue
+		}
 		w, _ := json.Marshal(value)
-		if got, _ := json.Marshal(a.at(path)); string(got) != string(w) {
-			t.Errorf("%s is %s, want %s\n%s", path, got, w, a.raw)
+		if g, _ := json.Marshal(got); string(g) != string(w) {
+			t.Errorf("%s is %s, want %s\n%s", path, g, w, a.raw)
 		}
 	}
 }

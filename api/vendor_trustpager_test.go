@@ -210,7 +210,7 @@ func TestTrustPagerLists(t *testing.T) {
 	a = list("?limit=2").status(t, 200)
 	a.equal(t, map[string]any{"pagination.limit": 2, "pagination.has_more": true})
 	a = list("?limit=2&cursor="+a.str("pagination.next_cursor")).status(t, 200)
-	a.equal(t, map[string]any{"pagination.has_more": false, "data.1": nil})
+	a.equal(t, map[string]any{"pagination.has_more": false, "data.1": absent{}})
 	a = list("?fields=first_name,email&expand=employers").status(t, 200)
 	if got := strings.Join(a.keys("data.0"), " "); got != "email employers first_name id" {
 		t.Errorf("members %s", got)
