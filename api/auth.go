@@ -170,12 +170,20 @@ func (k *keyring) mirrored(ctx context.Context, hash [32]byte) (contact.Key, boo
 	return k.mirror.Key(ctx, hash)
 }
 
-// run re-reads what changed in the store until ctx ends. Failures wait for the
-// next turn, which looks back as far as the last success.
+// run re-reads what changed in the store until ctx ends.
 func (k *keyring) run(ctx context.Context, now func() time.Time) {
-	ticker := time.NewTicker(keyPoll)
+	follow(ctx, keyPoll, now, now().Add(-keyOverlap), k.refresh)
+}
+
+// follow looks again and again for what changed in the store since a moment, until
+// ctx ends. Failures wait for the next look, which goes back as far as the last
+// success, and a little further.
+func follow(
+	ctx context.Context, every time.Duration, now func() time.Time, since time.Time,
+	look func(ctx context.Context, since time.Time) bool,
+) {
+	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	since := now().Add(-keyOverlap)
 	for {
 		select {
 		case <-ctx.Done():
@@ -183,7 +191,7 @@ func (k *keyring) run(ctx context.Context, now func() time.Time) {
 		case <-ticker.C:
 		}
 		asked := now()
-		if k.refresh(ctx, since) {
+		if look(ctx, since) {
 			since = asked.Add(-keyOverlap)
 		}
 	}

@@ -168,20 +168,12 @@ func (l *lexicon) find(
 // run brings settings that changed in the store to the mirror until ctx ends:
 // first all of them, then what changed since the look before.
 func (l *lexicon) run(ctx context.Context, now func() time.Time) {
-	ticker := time.NewTicker(settingsPoll)
-	defer ticker.Stop()
 	var since time.Time
-	for {
-		asked := now()
-		if l.refresh(ctx, since) {
-			since = asked.Add(-keyOverlap)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+	asked := now()
+	if l.refresh(ctx, since) {
+		since = asked.Add(-keyOverlap)
 	}
+	follow(ctx, settingsPoll, now, since, l.refresh)
 }
 
 // refresh brings the settings changed since a moment to the mirror.

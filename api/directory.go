@@ -112,20 +112,7 @@ func (d *directory) publish(ctx context.Context, e contact.Endpoint) error {
 // run brings to the mirror what was changed in the store, until ctx ends: by a
 // command, or by a process that could not reach Redis.
 func (d *directory) run(ctx context.Context, now func() time.Time) {
-	ticker := time.NewTicker(keyPoll)
-	defer ticker.Stop()
-	since := now().Add(-keyOverlap)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		asked := now()
-		if d.refresh(ctx, since) {
-			since = asked.Add(-keyOverlap)
-		}
-	}
+	follow(ctx, keyPoll, now, now().Add(-keyOverlap), d.refresh)
 }
 
 // refresh mirrors the endpoints that changed since a moment.

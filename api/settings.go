@@ -34,40 +34,35 @@ type settingsEditor interface {
 
 // createTag defines a tag.
 func (s *Server) createTag(ctx context.Context, x *exchange) error {
-	raw, err := x.readBody(maxBody)
-	if err != nil {
-		return err
-	}
-	tag, problems, err := dialect.DecodeTag(raw)
-	if err != nil {
-		return err
-	}
-	if len(problems) > 0 {
-		return invalid(problems)
-	}
-	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
-	defer cancel()
-	tag, after, err := s.opt.SettingsEditor.DefineTag(ctx, x.account(), tag)
-	if err != nil {
-		return storeError(err)
-	}
-	s.publish(ctx, after)
-	body, err := dialect.EncodeTag(&tag)
-	if err != nil {
-		return err
-	}
-	x.w.Header().Set("Location", "/v1/tags/"+url.PathEscape(tag.Name))
-	x.reply(http.StatusCreated, body)
-	return nil
+	return definition[contact.Tag]{
+		decode: dialect.DecodeTag, define: s.opt.SettingsEditor.DefineTag, encode: dialect.EncodeTag,
+		path: func(t *contact.Tag) string { return "/v1/tags/" + url.PathEscape(t.Name) },
+	}.create(ctx, s, x)
 }
 
 // createField defines a custom field.
 func (s *Server) createField(ctx context.Context, x *exchange) error {
+	return definition[contact.CustomField]{
+		decode: dialect.DecodeField, define: s.opt.SettingsEditor.DefineField, encode: dialect.EncodeField,
+		path: func(f *contact.CustomField) string { return "/v1/custom-fields/" + url.PathEscape(f.InternalName) },
+	}.create(ctx, s, x)
+}
+
+// definition is a kind of what an account can define.
+type definition[T any] struct {
+	decode func(body []byte) (T, []contact.FieldError, error)
+	define func(ctx context.Context, account uuid.UUID, what T) (T, contact.Settings, error)
+	encode func(*T) ([]byte, error)
+	path   func(*T) string
+}
+
+// create defines what the body says and shows it as it was defined.
+func (d definition[T]) create(ctx context.Context, s *Server, x *exchange) error {
 	raw, err := x.readBody(maxBody)
 	if err != nil {
 		return err
 	}
-	field, problems, err := dialect.DecodeField(raw)
+	what, problems, err := d.decode(raw)
 	if err != nil {
 		return err
 	}
@@ -76,16 +71,16 @@ func (s *Server) createField(ctx context.Context, x *exchange) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()
-	field, after, err := s.opt.SettingsEditor.DefineField(ctx, x.account(), field)
+	what, after, err := d.define(ctx, x.account(), what)
 	if err != nil {
 		return storeError(err)
 	}
 	s.publish(ctx, after)
-	body, err := dialect.EncodeField(&field)
+	body, err := d.encode(&what)
 	if err != nil {
 		return err
 	}
-	x.w.Header().Set("Location", "/v1/custom-fields/"+url.PathEscape(field.InternalName))
+	x.w.Header().Set("Location", d.path(&what))
 	x.reply(http.StatusCreated, body)
 	return nil
 }

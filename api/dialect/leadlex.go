@@ -4,7 +4,6 @@ import (
 	"net/http"
 
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/google/uuid"
 
 	"patchlane/tasks/contact"
 )
@@ -47,41 +46,14 @@ func (n *reader) leadlexMember(name string, v jsontext.Value) {
 
 // leadlexContact is a contact as LeadLex shows it.
 type leadlexContact struct {
-	ID           uuid.UUID      `json:"id"`
-	ExternalID   *string        `json:"external_id"`
-	FirstName    *string        `json:"first_name"`
-	LastName     *string        `json:"last_name"`
-	FullName     *string        `json:"full_name"`
-	Email        *string        `json:"email"`
-	Phone        *string        `json:"phone"`
-	Landline     *string        `json:"landline"`
-	DateOfBirth  *string        `json:"date_of_birth"`
-	JobTitle     *string        `json:"job_title"`
-	CompanyName  *string        `json:"company_name"`
-	LinkedinURL  *string        `json:"linkedin_url"`
-	AvatarURL    *string        `json:"avatar_url"`
-	ContactOwner *string        `json:"contact_owner"`
-	Source       *string        `json:"source"`
-	Notes        *string        `json:"notes"`
-	Tags         []string       `json:"tags"`
-	CustomFields jsontext.Value `json:"custom_fields"`
-	ArchivedAt   *string        `json:"archived_at"`
-	ArchivedBy   *string        `json:"archived_by"`
-	Version      int64          `json:"version"`
-	CreatedAt    string         `json:"created_at"`
-	UpdatedDate  string         `json:"updated_date"`
+	commonContact
+	contactLife
+
+	UpdatedDate string `json:"updated_date"`
 }
 
 func newLeadlexContact(c *contact.Contact) leadlexContact {
-	n := newNativeContact(c)
-	return leadlexContact{
-		ID: n.ID, ExternalID: n.ExternalID, FirstName: n.FirstName, LastName: n.LastName, FullName: n.FullName,
-		Email: n.Email, Phone: n.Phone, Landline: n.Landline, DateOfBirth: n.DateOfBirth,
-		JobTitle: n.JobTitle, CompanyName: n.CompanyName, LinkedinURL: n.LinkedinURL, AvatarURL: n.AvatarURL,
-		ContactOwner: n.ContactOwner, Source: n.Source, Notes: n.Notes, Tags: n.Tags, CustomFields: n.CustomFields,
-		ArchivedAt: n.ArchivedAt, ArchivedBy: n.ArchivedBy, Version: n.Version,
-		CreatedAt: n.CreatedAt, UpdatedDate: n.UpdatedAt,
-	}
+	return leadlexContact{newCommonContact(c), newContactLife(c), FormatTime(c.UpdatedAt)}
 }
 
 // Contact writes {"data": contact}, without meta.

@@ -79,8 +79,9 @@ func newNativeProblem(p *Problem) *nativeProblem {
 	}
 }
 
-// nativeContact is a contact as clients see it: every member, always.
-type nativeContact struct {
+// commonContact is what the native dialect and others show of a contact by the same
+// names.
+type commonContact struct {
 	ID           uuid.UUID      `json:"id"`
 	ExternalID   *string        `json:"external_id"`
 	FirstName    *string        `json:"first_name"`
@@ -99,20 +100,10 @@ type nativeContact struct {
 	Notes        *string        `json:"notes"`
 	Tags         []string       `json:"tags"`
 	CustomFields jsontext.Value `json:"custom_fields"`
-	Metadata     jsontext.Value `json:"metadata"`
-	EmailOut     bool           `json:"email_unsubscribed"`
-	EmailReason  *string        `json:"email_unsubscribed_reason"`
-	SMSOut       bool           `json:"sms_unsubscribed"`
-	SMSReason    *string        `json:"sms_unsubscribed_reason"`
-	ArchivedAt   *string        `json:"archived_at"`
-	ArchivedBy   *string        `json:"archived_by"`
-	Version      int64          `json:"version"`
-	CreatedAt    string         `json:"created_at"`
-	UpdatedAt    string         `json:"updated_at"`
 }
 
-func newNativeContact(c *contact.Contact) nativeContact {
-	n := nativeContact{
+func newCommonContact(c *contact.Contact) commonContact {
+	return commonContact{
 		ID: c.ID, ExternalID: c.Text[contact.ExternalID],
 		FirstName: c.Text[contact.FirstName], LastName: c.Text[contact.LastName], FullName: c.FullName(),
 		Email: c.Text[contact.Email], Phone: c.Text[contact.Phone], Landline: c.Text[contact.Landline],
@@ -120,17 +111,49 @@ func newNativeContact(c *contact.Contact) nativeContact {
 		JobTitle:    c.Text[contact.JobTitle], CompanyName: c.Text[contact.CompanyName],
 		LinkedinURL: c.Text[contact.LinkedinURL], AvatarURL: c.Text[contact.AvatarURL],
 		ContactOwner: c.Text[contact.ContactOwner], Source: c.Text[contact.SourceField],
-		Notes: c.Text[contact.Notes], Tags: c.Tags,
-		CustomFields: rawObject(c.CustomFields), Metadata: rawObject(c.Metadata),
-		ArchivedBy: c.ArchivedBy, Version: c.Version,
-		CreatedAt: FormatTime(c.CreatedAt), UpdatedAt: FormatTime(c.UpdatedAt),
+		Notes: c.Text[contact.Notes], Tags: c.Tags, CustomFields: rawObject(c.CustomFields),
+	}
+}
+
+// contactLife is where a contact stands in its life.
+type contactLife struct {
+	ArchivedAt *string `json:"archived_at"`
+	ArchivedBy *string `json:"archived_by"`
+	Version    int64   `json:"version"`
+	CreatedAt  string  `json:"created_at"`
+}
+
+func newContactLife(c *contact.Contact) contactLife {
+	l := contactLife{ArchivedBy: c.ArchivedBy, Version: c.Version, CreatedAt: FormatTime(c.CreatedAt)}
+	if c.ArchivedAt != nil {
+		at := FormatTime(*c.ArchivedAt)
+		l.ArchivedAt = &at
+	}
+	return l
+}
+
+// nativeContact is a contact as clients see it: every member, always.
+type nativeContact struct {
+	commonContact
+
+	Metadata    jsontext.Value `json:"metadata"`
+	EmailOut    bool           `json:"email_unsubscribed"`
+	EmailReason *string        `json:"email_unsubscribed_reason"`
+	SMSOut      bool           `json:"sms_unsubscribed"`
+	SMSReason   *string        `json:"sms_unsubscribed_reason"`
+
+	contactLife
+
+	UpdatedAt string `json:"updated_at"`
+}
+
+func newNativeContact(c *contact.Contact) nativeContact {
+	n := nativeContact{
+		commonContact: newCommonContact(c), Metadata: rawObject(c.Metadata),
+		contactLife: newContactLife(c), UpdatedAt: FormatTime(c.UpdatedAt),
 	}
 	n.EmailOut, n.EmailReason = standing(c.EmailConsent)
 	n.SMSOut, n.SMSReason = standing(c.SMSConsent)
-	if c.ArchivedAt != nil {
-		at := FormatTime(*c.ArchivedAt)
-		n.ArchivedAt = &at
-	}
 	return n
 }
 

@@ -17,20 +17,23 @@ type SuppressionBody struct{ Channel, Address, Reason *string }
 // DecodeSuppression reads {"channel": …, "address": …, "reason": …}.
 func DecodeSuppression(body []byte) (SuppressionBody, []contact.FieldError, error) {
 	var s SuppressionBody
+	problems, err := readStrings(body, map[string]**string{
+		"channel": &s.Channel, "address": &s.Address, "reason": &s.Reason,
+	}, "There is no such member; a suppression has channel, address and reason.")
+	return s, problems, err
+}
+
+// readStrings reads a body of strings alone. What is not there stays as it is.
+func readStrings(body []byte, members map[string]**string, unknown string) ([]contact.FieldError, error) {
 	var p problems
 	err := readObject(body, &p, func(name string, v jsontext.Value) {
-		switch name {
-		case "channel":
-			s.Channel = p.optional(name, v)
-		case "address":
-			s.Address = p.optional(name, v)
-		case "reason":
-			s.Reason = p.optional(name, v)
-		default:
-			p.add(name, contact.ProblemUnknown, "There is no such member; a suppression has channel, address and reason.")
+		if member, found := members[name]; found {
+			*member = p.optional(name, v)
+			return
 		}
+		p.add(name, contact.ProblemUnknown, unknown)
 	})
-	return s, p, err
+	return p, err
 }
 
 // LinkBody says what an unsubscribe link is to be made for; nil: absent.
@@ -40,22 +43,10 @@ type LinkBody struct{ ContactID, Channel, Address, List *string }
 // "list" if the client wants.
 func DecodeLink(body []byte) (LinkBody, []contact.FieldError, error) {
 	var l LinkBody
-	var p problems
-	err := readObject(body, &p, func(name string, v jsontext.Value) {
-		switch name {
-		case "contact_id":
-			l.ContactID = p.optional(name, v)
-		case "channel":
-			l.Channel = p.optional(name, v)
-		case "address":
-			l.Address = p.optional(name, v)
-		case "list":
-			l.List = p.optional(name, v)
-		default:
-			p.add(name, contact.ProblemUnknown, "There is no such member of a link.")
-		}
-	})
-	return l, p, err
+	problems, err := readStrings(body, map[string]**string{
+		"contact_id": &l.ContactID, "channel": &l.Channel, "address": &l.Address, "list": &l.List,
+	}, "There is no such member of a link.")
+	return l, problems, err
 }
 
 // LinkView is an unsubscribe link to be shown.
