@@ -22,7 +22,7 @@ import (
 func TestOptOutsOvertakeWrites(t *testing.T) {
 	t.Parallel()
 	s, _ := newSite(t)
-	o := s.overtake(backlog{contacts: 2000, writes: 60_000, people: 10, abreast: 2})
+	o := s.overtake(backlog{contacts: 2000, writes: 40_000, people: 8, abreast: 2})
 	t.Logf("%s", o)
 	// The bound leaves room for a machine that runs everything else as well.
 	if worst := o.took[len(o.took)-1]; worst > 5*time.Second {
