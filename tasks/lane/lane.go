@@ -88,7 +88,7 @@ type Lanes struct {
 	metrics *metrics
 
 	mu    sync.Mutex
-	looks map[contact.Lane]int
+	looks map[contact.Lane]seen
 }
 
 // New returns the lanes kept by rdb.
@@ -99,7 +99,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Lanes {
 		cfg:     cfg,
 		scripts: newScripts(),
 		metrics: newMetrics(cfg.Registerer),
-		looks:   map[contact.Lane]int{},
+		looks:   map[contact.Lane]seen{},
 	}
 	if cfg.Registerer != nil {
 		cfg.Registerer.MustRegister(&collector{lanes: l})

@@ -27,7 +27,12 @@ type machine struct {
 	gen, served int64
 	owner       string
 	claim       string
-	trimmed     int64
+	// looks found it stalled; looked: an earlier sweep remembers the lane, and
+	// which generation was served then.
+	looks        int
+	looked       bool
+	lookedServed int64
+	trimmed      int64
 }
 
 // TestModel runs random steps of appenders, drains and sweeps against a model.
@@ -37,18 +42,22 @@ func TestModel(t *testing.T) {
 	a := b.appender(t, func(c *lane.AppenderConfig) { c.Ring = nil })
 	rapid.Check(t, func(rt *rapid.T) {
 		b.rdb.FlushDB(t.Context())
+		b.sweep(t) // It forgets what it saw of the last run.
 		m := &machine{t: t, b: b, a: a, ref: newRef(), limit: 12, keys: map[string]uuid.UUID{}}
 		rt.Repeat(map[string]func(*rapid.T){
-			"append":       m.append,
-			"enter":        m.enter,
-			"renew":        m.renew,
-			"trim":         m.trim,
-			"leave":        m.leave,
-			"sweep":        m.sweep,
-			"lease ends":   func(*rapid.T) { b.rdb.Del(t.Context(), "{c:000}:owner"); m.owner = "" },
-			"claim ends":   func(*rapid.T) { b.rdb.Del(t.Context(), "{c:000}:claim"); m.claim = "" },
-			"process dies": func(*rapid.T) { m.b = setupOn(t, b.rdb, func(c *lane.Config) { c.Limit, c.Share = 12, 1 }) },
-			"":             m.check,
+			"append":     m.append,
+			"enter":      m.enter,
+			"renew":      m.renew,
+			"trim":       m.trim,
+			"leave":      m.leave,
+			"sweep":      m.sweep,
+			"lease ends": func(*rapid.T) { b.rdb.Del(t.Context(), "{c:000}:owner"); m.owner = "" },
+			"claim ends": func(*rapid.T) { b.rdb.Del(t.Context(), "{c:000}:claim"); m.claim = "" },
+			"process dies": func(*rapid.T) {
+				m.b = setupOn(t, b.rdb, func(c *lane.Config) { c.Limit, c.Share = 12, 1 })
+				m.looks, m.looked = 0, false
+			},
+			"": m.check,
 		})
 	})
 }
@@ -158,13 +167,25 @@ func (m *machine) sweep(rt *rapid.T) {
 	if err != nil {
 		rt.Fatalf("sweep: %v", err)
 	}
-	want := len(m.entries) > 0 && m.owner == "" && (m.claim == "" || m.claim == "sweep")
-	if want && m.claim == "" {
-		m.claim = "sweep"
-		m.gen++
+	if len(m.entries) == 0 || m.owner != "" {
+		m.looks, m.looked = 0, false
+	} else {
+		again := m.looked && m.lookedServed == m.served
+		if !again {
+			m.looks = 0
+		}
+		if again || m.claim == "" || m.claim == "sweep" {
+			m.looks++
+		}
+		m.looked, m.lookedServed = true, m.served
+		if m.claim == "" {
+			m.claim = "sweep"
+			m.gen++
+		}
 	}
-	if want != (len(stalled) == 1) || (want && stalled[0].Generation != m.gen) {
-		rt.Fatalf("stalled = %+v, want %v with generation %d", stalled, want, m.gen)
+	want := m.looks > 0
+	if want != (len(stalled) == 1) || (want && (stalled[0].Generation != m.gen || stalled[0].Looks != m.looks)) {
+		rt.Fatalf("stalled = %+v, want %v with generation %d and %d looks", stalled, want, m.gen, m.looks)
 	}
 }
 

@@ -68,15 +68,18 @@ return removed
 // sweepSource looks at one lane. It deletes a lease or claim that would live
 // longer than any is made for, and rings for a lane that has entries and
 // neither of the two. While the sweep's own claim lives, the lane still counts
-// as stalled, and its generation may be rung for once more.
+// as stalled, and its generation may be rung for once more. Of a claim that
+// somebody else made it tells what was served: a lane whose appends claim it
+// again and again looks rung for, whether or not anybody hears the bell.
 //
 // KEYS[1..8] -> log, claim, owner, bell, born, n, paused, held
 // ARGV[1] -> longest PTTL of a lease
 // ARGV[2] -> longest PTTL of a claim
 // ARGV[3] -> PX of a claim
 //
-// Returns {0 at work or empty, 1 rung for now, 2 rung for by an earlier look;
-// generation; number of deleted keys}.
+// Returns {0 at work or empty, 1 rung for now, 2 rung for by an earlier look,
+// 3 claimed by somebody else; generation; number of deleted keys; generation
+// served}.
 const sweepSource = workSource + `
 local log, claim, owner, bell = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local cured = 0
@@ -89,16 +92,16 @@ end
 cure(owner, ARGV[1])
 cure(claim, ARGV[2])
 if not work() or redis.call('EXISTS', owner) == 1 then
-	return {0, 0, cured}
+	return {0, 0, cured, 0}
 end
+local served = tonumber(redis.call('HGET', bell, 'served') or '0')
 local holder = redis.call('GET', claim)
-if holder == '` + claimSweep + `' then
-	return {2, tonumber(redis.call('HGET', bell, 'gen') or '0'), cured}
-elseif holder then
-	return {0, 0, cured}
+if holder then
+	local state = holder == '` + claimSweep + `' and 2 or 3
+	return {state, tonumber(redis.call('HGET', bell, 'gen') or '0'), cured, served}
 end
 redis.call('SET', claim, '` + claimSweep + `', 'PX', ARGV[3])
-return {1, redis.call('HINCRBY', bell, 'gen', 1), cured}
+return {1, redis.call('HINCRBY', bell, 'gen', 1), cured, served}
 `
 
 // claimSweep is the value of a claim that the sweep made.

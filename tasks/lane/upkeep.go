@@ -18,7 +18,8 @@ import (
 type Stalled = contact.Stalled
 
 // Sweep looks at every lane, in one round trip (two after a restart of Redis),
-// and returns those with entries, no owner and no live claim but the sweep's own.
+// and returns those with entries, no owner and no live claim but the sweep's own,
+// and those that it sees claimed a second time without anything served between.
 // It deletes leases and claims that would live longer than any is made for. It
 // never trims. What it found before an error it returns with the error.
 func (l *Lanes) Sweep(ctx context.Context) ([]Stalled, error) {
@@ -32,7 +33,7 @@ func (l *Lanes) Sweep(ctx context.Context) ([]Stalled, error) {
 	var errs []error
 	for i, lane := range lanes {
 		reply, err := cmds[i].Int64Slice()
-		if err == nil && len(reply) != 3 {
+		if err == nil && len(reply) != 4 {
 			err = fmt.Errorf("reply of %d elements", len(reply))
 		}
 		if err != nil {
@@ -44,15 +45,49 @@ func (l *Lanes) Sweep(ctx context.Context) ([]Stalled, error) {
 			l.cfg.Logger.WarnContext(ctx, "deleted a lease or claim without a proper end",
 				"lane", lane.String(), "keys", reply[2])
 		}
-		if reply[0] == 0 {
-			delete(l.looks, lane)
+		looks := l.look(lane, reply[0], reply[3])
+		if looks == 0 {
 			continue
 		}
-		l.looks[lane]++
 		l.metrics.sweeps.Inc()
-		stalled = append(stalled, Stalled{Lane: lane, Generation: reply[1], Looks: l.looks[lane]})
+		stalled = append(stalled, Stalled{Lane: lane, Generation: reply[1], Looks: looks})
 	}
 	return stalled, errors.Join(errs...)
+}
+
+// The states of a lane for a sweep.
+const (
+	atWork          = 0
+	claimedByOthers = 3
+)
+
+// seen is what earlier looks found of a lane: how many found it stalled, and
+// the generation that was served then.
+type seen struct {
+	looks  int
+	served int64
+}
+
+// look counts the looks that found a lane stalled; 0: it is not, or not yet. A
+// lane that is at work, or was served since, begins anew.
+func (l *Lanes) look(lane contact.Lane, state, served int64) int {
+	if state == atWork {
+		delete(l.looks, lane)
+		return 0
+	}
+	before, known := l.looks[lane]
+	if known = known && before.served == served; !known {
+		before.looks = 0
+	}
+	// Somebody's claim says that a ring is on its way, which is no reason to ring
+	// at the first look. A second look rings for the same generation, which costs
+	// nothing; a third comes after every claim that was there at the first has
+	// ended, so the lane was claimed anew and nobody has come.
+	if known || state != claimedByOthers {
+		before.looks++
+	}
+	l.looks[lane] = seen{looks: before.looks, served: served}
+	return before.looks
 }
 
 // Raise is the guard: it raises each stream whose last id lies behind the offset

@@ -67,6 +67,34 @@ func TestSweepLostRing(t *testing.T) {
 	}
 }
 
+// A lane whose appends claim it again and again, and whose rings nobody hears, is
+// found all the same: asynq is broken, and the traffic goes on.
+func TestSweepFindsALaneThatTrafficClaims(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	a := lane.NewAppender(b.lanes, lane.AppenderConfig{}) // nobody rings
+	t.Cleanup(func() { _ = a.Close(t.Context()) })
+	for look := range 4 {
+		b.rdb.Del(t.Context(), "{c:000}:claim") // it was over
+		mustAppend(t, a, write(t, b))
+		s := b.sweep(t)
+		if look == 0 && len(s) != 0 {
+			t.Fatalf("stalled while the first claim lives: %+v", s)
+		}
+		if look > 0 && (len(s) != 1 || s[0].Looks != look || s[0].Generation != int64(look+1)) {
+			t.Fatalf("look %d: %+v", look, s)
+		}
+	}
+	if !b.enter(t, 4, "sweeper") {
+		t.Fatal("the sweeper cannot enter")
+	}
+	b.leave(t, "sweeper", 0)
+	// Served meanwhile: the claim that the leaving drain made is one to wait for.
+	if s := b.sweep(t); len(s) != 0 {
+		t.Fatalf("looks do not begin anew: %+v", s)
+	}
+}
+
 // A lease or claim that would never end is deleted.
 func TestSweepCures(t *testing.T) {
 	t.Parallel()
