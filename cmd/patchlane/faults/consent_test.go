@@ -44,7 +44,8 @@ type opinion struct {
 // randomOpinion is of any time since the contacts were made, in whole
 // milliseconds: what comes later is not always newer.
 func (tr *traffic) randomOpinion(dice *rand.Rand, contact int) opinion {
-	ago := time.Duration(dice.Int64N(int64(time.Since(tr.born))))
+	// The clock of the wall may stand still, or step back, right after the birth.
+	ago := time.Duration(dice.Int64N(max(1, int64(time.Since(tr.born)))))
 	return opinion{contact: contact, out: dice.IntN(2) == 0, at: time.Now().Add(-ago).UTC().Truncate(time.Millisecond)}
 }
 
