@@ -47,7 +47,7 @@ type ReplayProgress struct {
 }
 
 // Done is how many failures were dealt with.
-func (p *ReplayProgress) Done() int { return p.Retried + p.Left + p.Refused }
+func (p ReplayProgress) Done() int { return p.Retried + p.Left + p.Refused }
 
 // ReplayProblem is a write that cannot be retried.
 type ReplayProblem struct {

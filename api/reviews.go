@@ -2,7 +2,10 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+
+	"github.com/google/uuid"
 
 	"patchlane/api/dialect"
 	"patchlane/tasks/contact"
@@ -125,4 +128,28 @@ func showReview(x *exchange, r *contact.OptOutReview) error {
 	}
 	x.reply(http.StatusOK, body)
 	return nil
+}
+
+// AcceptReview makes a report the opt-out that it may be, for operators: it is
+// durable when this returns, and decided when its address lane was drained.
+// Accepting what is accepted changes nothing.
+func (s *Server) AcceptReview(ctx context.Context, account, id uuid.UUID, actor string) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	r, err := s.opt.Optouts.Reviews.Review(ctx, account, id)
+	if err != nil {
+		return storeError(err)
+	}
+	switch r.State {
+	case contact.ReviewAccepted:
+		return nil
+	case contact.ReviewDismissed:
+		return decided("dismissed")
+	case contact.ReviewPending:
+	}
+	e := r.Accept(actor)
+	if err := e.Mint(s.now(), s.opt.Lanes.Address); err != nil {
+		return fmt.Errorf("mint event: %w", err)
+	}
+	return s.appendEvents(ctx, []*contact.Event{&e})
 }

@@ -105,9 +105,9 @@ func (p *preview) readFailures(ctx context.Context, tx pgx.Tx, refs []contact.Wr
 
 // add takes one failed write up, or tells why it cannot be retried.
 func (p *preview) add(f *contact.Failure, raw []byte, accepted time.Time, discarded, sent bool) {
-	r := contact.RetryPreview{Failure: *f}
 	again := contact.FailedWrite{WriteRef: f.WriteRef, Raw: raw, AcceptedAt: accepted, RetryID: f.ID}
 	w, err := again.Repeat(p.force)
+	r := contact.RetryPreview{Failure: *f, Write: w}
 	switch {
 	case discarded:
 		r.Refused = "It was discarded."

@@ -103,6 +103,13 @@ func failureConditions(q contact.FailureQuery) *conditions {
 	if q.Contact != uuid.Nil {
 		where.add(`f.contact_id = ?`, q.Contact)
 	}
+	if q.IDs != nil {
+		ids := make(idColumn, len(q.IDs))
+		for i, id := range q.IDs {
+			ids[i] = idValue(id)
+		}
+		where.add(`f.id = ANY (?::uuid[])`, ids)
+	}
 	if q.Code != "" {
 		where.add(`f.code = ?`, string(q.Code))
 	}

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -352,5 +353,32 @@ func TestApplyBehindTheOffset(t *testing.T) {
 	offsets, err := b.Store.Offsets(t.Context())
 	if err != nil || offsets[lane0] != newer.Offset {
 		t.Errorf("offset %s, want %s: %v", offsets[lane0], newer.Offset, err)
+	}
+}
+
+func TestFollowByIDAlone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id, lost := b.contactsNamed("Ada")[0], b.failed()
+	ctx := t.Context()
+	for name, c := range map[string]struct {
+		look func(context.Context, uuid.UUID) ([]uuid.UUID, error)
+		id   uuid.UUID
+		want []uuid.UUID
+	}{
+		"write":        {b.Store.AccountsOfWrite, lost.ID, []uuid.UUID{b.account}},
+		"no write":     {b.Store.AccountsOfWrite, uuid.New(), nil},
+		"contact":      {b.Store.AccountsOfContact, id, []uuid.UUID{b.account}},
+		"lost contact": {b.Store.AccountsOfContact, lost.Contact, nil},
+	} {
+		if got, err := c.look(ctx, c.id); err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, %v, want %v", name, got, err, c.want)
+		}
+	}
+	if page, err := b.Store.Failures(ctx, contact.FailureQuery{AllAccounts: true, IDs: []uuid.UUID{lost.ID}, Limit: 9}); err != nil || len(page) != 1 {
+		t.Errorf("by id: %+v, %v", page, err)
+	}
+	if page, err := b.Store.Failures(ctx, contact.FailureQuery{AllAccounts: true, IDs: []uuid.UUID{}, Limit: 9}); err != nil || len(page) != 0 {
+		t.Errorf("by no id: %+v, %v", page, err)
 	}
 }

@@ -23,7 +23,9 @@ const (
 func (s *Store) Reviews(ctx context.Context, q contact.ReviewQuery) (contact.ReviewPage, error) {
 	var page contact.ReviewPage
 	where := newConditions()
-	where.add(`r.account_id = ?`, q.Account)
+	if !q.AllAccounts {
+		where.add(`r.account_id = ?`, q.Account)
+	}
 	switch q.State {
 	case "":
 	case contact.ReviewPending:

@@ -90,6 +90,9 @@ func (g *opsGuard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == "/livez" || r.URL.Path == "/readyz":
 		g.next.ServeHTTP(w, r)
+	case g.token != nil && (r.URL.Path == "/ops" || strings.HasPrefix(r.URL.Path, "/ops/")):
+		// The console has a form for the token, and sessions.
+		g.next.ServeHTTP(w, r)
 	case g.token != nil:
 		if !g.knows(r) {
 			h.Set("WWW-Authenticate", `Bearer realm="patchlane ops"`)

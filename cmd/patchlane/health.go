@@ -80,7 +80,7 @@ func answer(w http.ResponseWriter, status int, body any) {
 }
 
 // opsHandler is what the ops listener serves: for operators, not for clients.
-func opsHandler(h *health, metrics prometheus.Gatherer) http.Handler {
+func opsHandler(h *health, metrics prometheus.Gatherer, ops http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", live)
 	mux.Handle("GET /readyz", h)
@@ -91,6 +91,8 @@ func opsHandler(h *health, metrics prometheus.Gatherer) http.Handler {
 		// Exemplars exist in this form alone; a scraper asks for the one it reads.
 		EnableOpenMetrics: true,
 	}))
+	mux.Handle("/ops", ops)
+	mux.Handle("/ops/", ops)
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", http.NotFound) // The command line may hold a password.
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

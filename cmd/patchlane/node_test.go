@@ -23,6 +23,8 @@ type site struct {
 	redis string
 	key   string
 	http  *http.Client
+	// apiArgs are further flags of an API.
+	apiArgs []string
 }
 
 // newSite makes a migrated database, a durable Redis, and a key of every scope.

@@ -38,7 +38,7 @@ func BenchmarkReplay(b *testing.B) {
 // the contacts, which are restored, and the API.
 func (s *site) failMany(contacts, each int) (a *node, paths []string) {
 	s.tb.Helper()
-	a = s.start("api").ready()
+	a = s.start("api", s.apiArgs...).ready()
 	w := s.start("worker").ready()
 	for range contacts {
 		paths = append(paths, a.create())

@@ -107,7 +107,8 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 		redis:    func(ctx context.Context) error { return side.Ping(ctx).Err() },
 		queue:    durability,
 	}
-	opsServer := api.NewHTTPServer(cfg.guardOps(opsHandler(front.health, reg), ops), logger)
+	desk := &consoleGate{api: cfg.Listen != ""}
+	opsServer := api.NewHTTPServer(cfg.guardOps(opsHandler(front.health, reg, desk), ops), logger)
 	opsServer.WriteTimeout = 0 // A profile takes as long as it was asked to.
 	stop.add("ops listener", shut(opsServer))
 	stop.add("postgres", func(context.Context) error { db.Close(); return nil })
@@ -211,6 +212,11 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 		keeper := limit.NewKeeper(limit.KeeperConfig{Limiter: limits, CameIn: server.CameIn, Logger: logger})
 		background.Go(func() error { return keeper.Run(rest) })
 		front.open(server.Handler())
+		endConsole, err := desk.open(cfg, db, lanes, server, counts, front.health.ready, logger)
+		if err != nil {
+			return err
+		}
+		stop.add("console", endConsole)
 	}
 
 	front.health.started.Store(true)

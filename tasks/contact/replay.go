@@ -14,6 +14,8 @@ type FailureQuery struct {
 	AllAccounts bool
 	// Contact is uuid.Nil for any.
 	Contact uuid.UUID
+	// IDs picks these alone; nil: any.
+	IDs []uuid.UUID
 	// Code is the reason of the failure; empty for any.
 	Code Code
 	// Since and Until bound when the write failed, Since included, Until not;
@@ -69,6 +71,8 @@ type RetryPreview struct {
 	// Outcome is applied, unchanged or failed; Skipped holds the fields that
 	// would be left alone because somebody changed them since.
 	Outcome Outcome
+	// Write is the write that would be appended; its zero value: it cannot be read.
+	Write Write
 	// Refused is why the write cannot be retried at all; empty: it can.
 	Refused string
 }

@@ -134,6 +134,8 @@ func (r *OptOutReview) Accept(actor string) Event {
 // ReviewQuery asks for reviews of one account, the newest first.
 type ReviewQuery struct {
 	Account uuid.UUID
+	// AllAccounts looks into every account and ignores Account: for operators.
+	AllAccounts bool
 	// State is empty for any.
 	State ReviewState
 	Limit int

@@ -2,6 +2,7 @@ package lane
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"time"
@@ -28,46 +29,62 @@ const (
 func (l *Lanes) Find(
 	ctx context.Context, account, writeID uuid.UUID,
 ) (contact.Entry, bool, error) {
+	return l.find(ctx, writeID, account[:], func(lane contact.Lane) ([]string, error) {
+		return []string{asideKey(lane, account)}, nil
+	})
+}
+
+// FindAny is Find for operators, who know no account.
+func (l *Lanes) FindAny(ctx context.Context, writeID uuid.UUID) (contact.Entry, bool, error) {
+	return l.find(ctx, writeID, nil, func(lane contact.Lane) ([]string, error) {
+		accounts, err := l.rdb.HKeys(ctx, heldKey(lane)).Result()
+		if err != nil {
+			return nil, unavailable(fmt.Errorf("find write in lane %s: %w", lane, err))
+		}
+		keys := make([]string, len(accounts))
+		for i, a := range accounts {
+			keys[i] = heldKey(lane) + ":" + hex.EncodeToString([]byte(a))
+		}
+		return keys, nil
+	})
+}
+
+// find looks into the lane, then into the streams aside: entries go aside and
+// never come back, so looking there last misses none.
+func (l *Lanes) find(
+	ctx context.Context, writeID uuid.UUID, account []byte, aside func(contact.Lane) ([]string, error),
+) (contact.Entry, bool, error) {
 	lane, ours := contact.LaneOfWrite(writeID)
 	if !ours || !l.has(lane) {
 		return contact.Entry{}, false, nil
 	}
+	head := string(writeID[:]) + string(account)
 	minted := contact.TimeOfWrite(writeID)
-	near := streamTime(minted.Add(-findSkew))
-	e, found, err := l.findBetween(ctx, lane, near, "+", account, writeID)
+	near, far := streamTime(minted.Add(-findSkew)), streamTime(minted.Add(-findMargin))
+	e, found, err := l.findIn(ctx, logKey(lane), lane, near, "+", head)
 	if err != nil || found {
 		return e, found, err
 	}
-	far := streamTime(minted.Add(-findMargin))
-	e, found, err = l.findBetween(ctx, lane, far, "("+near, account, writeID)
+	e, found, err = l.findIn(ctx, logKey(lane), lane, far, "("+near, head)
 	if err != nil || found {
 		return e, found, err
 	}
-	// Entries go aside and never come back, so looking there last misses none.
-	return l.findAside(ctx, lane, far, account, writeID)
+	keys, err := aside(lane)
+	for _, key := range keys {
+		if e, found, err = l.findIn(ctx, key, lane, far, "+", head); err != nil || found {
+			e.Aside = found
+			return e, found, err
+		}
+	}
+	return contact.Entry{}, false, err
 }
 
-// findAside looks among the entries of a paused account.
-func (l *Lanes) findAside(
-	ctx context.Context, lane contact.Lane, from string, account, writeID uuid.UUID,
+// findIn goes through one stretch of a stream of the lane, chunk by chunk.
+func (l *Lanes) findIn(
+	ctx context.Context, stream string, lane contact.Lane, from, to, head string,
 ) (contact.Entry, bool, error) {
 	keys := drainKeys(lane)
-	keys[0] = asideKey(lane, account)
-	return l.findIn(ctx, keys, lane, from, "+", account, writeID)
-}
-
-// findBetween goes through one stretch of the lane, chunk by chunk.
-func (l *Lanes) findBetween(
-	ctx context.Context, lane contact.Lane, from, to string, account, writeID uuid.UUID,
-) (contact.Entry, bool, error) {
-	return l.findIn(ctx, drainKeys(lane), lane, from, to, account, writeID)
-}
-
-// findIn looks into the stream that is the first of the keys.
-func (l *Lanes) findIn(
-	ctx context.Context, keys []string, lane contact.Lane, from, to string, account, writeID uuid.UUID,
-) (contact.Entry, bool, error) {
-	head := string(writeID[:]) + string(account[:])
+	keys[0] = stream
 	for {
 		reply, err := l.scripts.find.Run(ctx, l.rdb, keys, from, to, findChunk, head).Slice()
 		if err != nil {

@@ -125,6 +125,9 @@ func (p *pauser) check(rt *rapid.T) {
 			if _, found, err := p.b.lanes.Find(p.t.Context(), account, id); err != nil || !found {
 				rt.Fatalf("write %s is not found: %v", id, err)
 			}
+			if e, found, err := p.b.lanes.FindAny(p.t.Context(), id); err != nil || !found || e.Account != account {
+				rt.Fatalf("write %s is not found by its id alone: %v", id, err)
+			}
 		}
 	}
 }

@@ -142,7 +142,8 @@ return 1
 // ARGV[1] -> start of the stretch
 // ARGV[2] -> end of the stretch
 // ARGV[3] -> number of entries to look at
-// ARGV[4] -> write id and account, bytes 1 to 32 of the entry
+// ARGV[4] -> write id and account, or write id alone, as in the entry from its second
+// byte on
 //
 // Returns {entry} when it stands there, else {false, start of the next stretch}
 // or, at the end, {}.
@@ -152,7 +153,7 @@ local chunk = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[2], 'COUNT', most)
 for _, entry in ipairs(chunk) do
 	local fields = entry[2]
 	for i = 1, #fields, 2 do
-		if fields[i] == 'e' and string.sub(fields[i + 1], 2, 33) == ARGV[4] then
+		if fields[i] == 'e' and string.sub(fields[i + 1], 2, 1 + #ARGV[4]) == ARGV[4] then
 			return {entry}
 		end
 	end
