@@ -132,7 +132,7 @@ func (s *Server) prepare(ctx context.Context, x *exchange, in *intake) (*contact
 	w := &contact.Write{
 		Account: x.account(), Contact: in.id, Kind: in.kind, Patch: in.body.Patch,
 		AsOf: in.conditions.asOf, IfMatch: in.conditions.ifMatch,
-		Source: in.source, Actor: x.key.ID.String(), TraceParent: traceParent(x.Header),
+		Source: in.source, Actor: x.key.ID.String(), TraceParent: x.traceParent(),
 	}
 	if !in.body.AsOf.IsZero() {
 		w.AsOf = in.body.AsOf
@@ -289,7 +289,10 @@ func refusal(kind contact.Kind, state contact.Existence) error {
 func (s *Server) append(ctx context.Context, w *contact.Write) (contact.Receipt, error) {
 	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
+	ctx, span := s.traces.append(ctx, 1)
+	span.carryWrites(w)
 	receipt, err := s.opt.Appender.Append(ctx, w)
+	span.end([]contact.Receipt{receipt}, err)
 	if err != nil {
 		return contact.Receipt{}, queueError(err)
 	}

@@ -150,7 +150,10 @@ func (s *Server) appendRows(ctx context.Context, rows []batchRow) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
+	ctx, span := s.traces.append(ctx, len(writes))
+	span.carryWrites(writes...)
 	receipts, errs := s.opt.Appender.AppendAll(ctx, writes)
+	span.end(receipts, errs...)
 	failpoint.Hit("accept.appended")
 	for i, row := range places {
 		row.receipt, row.err = receipts[i], queueError(errs[i])

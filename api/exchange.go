@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/semaphore"
 
 	"patchlane/api/dialect"
@@ -48,6 +49,9 @@ type exchange struct {
 	outcome string
 	// failure is the error that was answered, for the log.
 	failure error
+	// span is that of the request, and trace its traceparent; nil: it has none.
+	span  trace.Span
+	trace string
 	// notes are further members of the request's line. They MUST NOT hold what a
 	// client or a provider sent.
 	notes []slog.Attr

@@ -94,7 +94,7 @@ func newMetrics(reg prometheus.Registerer, routes []route) *metrics {
 func (m *metrics) request(x *exchange, took time.Duration) {
 	class := strconv.Itoa(max(x.status, http.StatusOK)/100) + "xx"
 	m.requests.WithLabelValues(x.label(), class).Inc()
-	exemplar.Observe(m.seconds.WithLabelValues(x.label()), took.Seconds(), traceParent(x.Header))
+	exemplar.Observe(m.seconds.WithLabelValues(x.label()), took.Seconds(), x.traceParent())
 }
 
 // countRefusal counts what was refused for the limits of its key or for want of

@@ -284,7 +284,10 @@ func temporary(err error) bool {
 func (r *replayer) appendOnce(ctx context.Context, writes []*contact.Write) (left []*contact.Write, why error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
 	defer cancel()
-	_, errs := r.opt.Appender.AppendAll(ctx, writes)
+	ctx, span := r.traces.append(ctx, len(writes))
+	span.carryWrites(writes...)
+	receipts, errs := r.opt.Appender.AppendAll(ctx, writes)
+	span.end(receipts, errs...)
 	sent := make([]contact.WriteRef, 0, len(writes))
 	for i, err := range errs {
 		if err != nil {

@@ -25,7 +25,7 @@ func (s *Server) retryWrite(ctx context.Context, x *exchange) error {
 	}
 	ref := contact.WriteRef{Account: x.account(), ID: id}
 	w, receipt, err := s.Retry(ctx, ref, Retry{
-		Force: force, Actor: x.key.ID.String(), TraceParent: traceParent(x.Header),
+		Force: force, Actor: x.key.ID.String(), TraceParent: x.traceParent(),
 	})
 	if w != nil {
 		s.metrics.countAccept(x, receipt, err)

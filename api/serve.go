@@ -29,7 +29,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer x.letGo()
 	s.metrics.inFlight.Inc()
 	defer s.metrics.inFlight.Dec()
-	ctx := r.Context()
+	ctx := s.traces.request(r.Context(), x)
 	defer s.conclude(ctx, x)
 	if err := e.answer(ctx, x, allowed); err != nil {
 		x.fail(s, s.payLast(ctx, x, err))
@@ -96,6 +96,7 @@ func (s *Server) conclude(ctx context.Context, x *exchange) {
 	took := time.Since(x.started)
 	s.metrics.request(x, took)
 	s.log(ctx, x, took)
+	s.traces.answered(x)
 }
 
 // log writes the one wide line of a request. It holds no body, no credential,
@@ -121,7 +122,7 @@ func (s *Server) log(ctx context.Context, x *exchange, took time.Duration) {
 	if x.outcome != "" {
 		attrs = append(attrs, slog.String("outcome", x.outcome))
 	}
-	if trace := traceParent(x.Header); trace != "" {
+	if trace := x.traceParent(); trace != "" {
 		attrs = append(attrs, slog.String("trace_id", trace[3:35]))
 	}
 	attrs = append(attrs, x.notes...)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/semaphore"
 
 	"patchlane/api/token"
@@ -148,7 +149,7 @@ func (r Readiness) For(purpose string) (ready, known bool) {
 // callbellDashboard is where the links of Callbell's document lead.
 const callbellDashboard = "https://dash.callbell.eu/contacts"
 
-// Options are what a Server needs. All of it is required but HrefBase and Now.
+// Options are what a Server needs. All of it is required but HrefBase, Traces and Now.
 type Options struct {
 	// Lanes are the numbers of lanes, as the database has them.
 	Lanes contact.LaneCounts
@@ -184,6 +185,8 @@ type Options struct {
 	Ready      func(ctx context.Context) Readiness
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
+	// Traces makes the spans of requests; nil: there are none, at no cost.
+	Traces trace.TracerProvider
 
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
@@ -233,6 +236,7 @@ type Server struct {
 	optouts   *optouts
 	bodies    *semaphore.Weighted
 	metrics   *metrics
+	traces    *tracer
 	page      docsPage
 	handler   http.Handler
 }
@@ -257,6 +261,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.optouts = newOptouts(&s.opt)
 	s.metrics = newMetrics(o.Registerer, s.routes())
+	s.traces = newTracer(o.Traces)
 	s.handler = exact(s.mux(), &endpoint{server: s})
 	return s, nil
 }

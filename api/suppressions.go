@@ -199,7 +199,7 @@ func (s *Server) say(ctx context.Context, x *exchange, e contact.Event, keys []s
 	if applied := prefer.applied(); applied != "" {
 		x.w.Header().Set("Preference-Applied", applied)
 	}
-	e.Account, e.Actor, e.TraceParent = x.account(), x.key.ID.String(), traceParent(x.Header)
+	e.Account, e.Actor, e.TraceParent = x.account(), x.key.ID.String(), x.traceParent()
 	e.ReplyTo = s.opt.Replies.Name()
 	events, heard := make([]*contact.Event, len(keys)), make([]<-chan contact.Outcome, len(keys))
 	for i, key := range keys {
@@ -231,7 +231,10 @@ func (s *Server) say(ctx context.Context, x *exchange, e contact.Event, keys []s
 func (s *Server) appendEvents(ctx context.Context, events []*contact.Event) error {
 	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
+	ctx, span := s.traces.append(ctx, len(events))
+	span.carryEvents(events)
 	receipts, errs := s.opt.Optouts.Events.AppendEvents(ctx, events)
+	span.end(receipts, errs...)
 	for i, err := range errs {
 		if err != nil {
 			return queueError(err)

@@ -189,7 +189,7 @@ func (s *Server) click(x *exchange, l *link) (*contact.Event, error) {
 	e := &contact.Event{
 		Account: l.account, Contact: l.contact, Channel: l.channel, Address: l.address,
 		Action: contact.OptOut, Cause: contact.Unsubscribe, Reason: contact.Unsubscribe.String(),
-		Type: "one_click", Source: contact.SourceUnsubscribe, TraceParent: traceParent(x.Header),
+		Type: "one_click", Source: contact.SourceUnsubscribe, TraceParent: x.traceParent(),
 	}
 	if l.list != "" {
 		evidence, err := json.Marshal(map[string]string{"list": l.list})

@@ -46,7 +46,7 @@ func (s *Server) webhook(ctx context.Context, x *exchange) error {
 	}
 	x.notes = append(x.notes, slog.String("endpoint_id", id.String()), slog.String("provider", e.Provider))
 	x.hookAnswer(h.receive(ctx))
-	exemplar.Observe(h.metrics.seconds.WithLabelValues(e.Provider), time.Since(x.started).Seconds(), traceParent(x.Header))
+	exemplar.Observe(h.metrics.seconds.WithLabelValues(e.Provider), time.Since(x.started).Seconds(), x.traceParent())
 	return nil
 }
 
@@ -194,7 +194,10 @@ func (s *Server) keepEvents(ctx context.Context, events []*contact.Event) error 
 	ctx, cancel := context.WithTimeout(ctx, hookTimeout)
 	defer cancel()
 	for chunk := range slices.Chunk(events, hookBatch) {
-		_, errs := s.opt.Optouts.Events.AppendEvents(ctx, chunk)
+		ctx, span := s.traces.append(ctx, len(chunk))
+		span.carryEvents(chunk)
+		receipts, errs := s.opt.Optouts.Events.AppendEvents(ctx, chunk)
+		span.end(receipts, errs...)
 		if err := errors.Join(errs...); err != nil {
 			return queueError(err)
 		}

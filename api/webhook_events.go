@@ -24,7 +24,7 @@ func (h *hook) events(d *signature.Decoded) ([]*contact.Event, error) {
 		e := quarantined(&d.Quarantined[i], h)
 		events = append(events, &e)
 	}
-	now, trace := h.server.now(), traceParent(h.x.Header)
+	now, trace := h.server.now(), h.x.traceParent()
 	for _, e := range events {
 		e.Account, e.Endpoint, e.Provider = h.record.Account, h.record.ID, h.record.Provider
 		e.Source, e.TraceParent = contact.SourceWebhook, trace

@@ -61,12 +61,13 @@ type drains struct {
 	o       Options
 	metrics *metrics
 	log     *drainLog
+	traces  *tracer
 	// events go before writes.
 	events *precedence
 }
 
 func newDrains(o Options, m *metrics) *drains {
-	return &drains{o: o, metrics: m, log: newDrainLog(o.Logger), events: &precedence{}}
+	return &drains{o: o, metrics: m, log: newDrainLog(o.Logger), traces: newTracer(o.Traces), events: &precedence{}}
 }
 
 // applierOf returns where the entries of a lane are committed.
@@ -82,7 +83,9 @@ type pass struct {
 	*drains
 	lane  contact.Lane
 	token string
-	lease *lease
+	// generation is the ring that this drain serves.
+	generation int64
+	lease      *lease
 	// store takes what stands in this kind of lane.
 	store applier
 	// until is when the slice is over.
@@ -99,7 +102,7 @@ type pass struct {
 // after the round in flight.
 func (d *drains) drain(ctx context.Context, lane contact.Lane, generation int64) (next int64, why end) {
 	p := &pass{
-		drains: d, lane: lane,
+		drains: d, lane: lane, generation: generation,
 		token: d.o.Name + "/" + rand.Text(),
 		lease: newLease(),
 		store: d.o.applierOf(lane),
@@ -246,6 +249,8 @@ func (p *pass) read(ctx context.Context) ([]contact.Entry, error) {
 // apply commits the head of a batch. An entry that is refused all alone is
 // recorded as failed, which commits it too.
 func (p *pass) apply(ctx context.Context, batch []contact.Entry) (applied contact.AppliedBatch, err error) {
+	ctx, span := p.traces.batch(ctx, p.lane, p.generation, batch)
+	defer func() { span.end(ctx, applied, err) }()
 	if p.lane.Kind == 'a' {
 		defer p.events.take()()
 	} else if p.events.give(ctx) {

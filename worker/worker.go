@@ -11,6 +11,7 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"patchlane/tasks"
 	"patchlane/tasks/contact"
@@ -38,6 +39,10 @@ type Options struct {
 	Logger *slog.Logger
 	// Registerer takes the worker's metrics; nil: nobody sees them.
 	Registerer prometheus.Registerer
+
+	// Traces makes the spans of batches and of their entries; nil: there are none,
+	// at no cost.
+	Traces trace.TracerProvider
 
 	// Name is shown as the owner of a lane; default: the host's name.
 	Name string

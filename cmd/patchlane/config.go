@@ -100,7 +100,7 @@ func (e *configError) Unwrap() error { return e.err }
 func (c *config) Validate() error {
 	problems := []error{
 		c.check(), c.validateLanes(), c.validateAddresses(), c.checkJWT(), c.checkLinkKey(),
-		c.checkGuard(), c.checkOps(), c.checkRetain(),
+		c.checkGuard(), c.checkOps(), c.checkRetain(), checkTraces(),
 	}
 	for _, n := range []struct {
 		flag  string

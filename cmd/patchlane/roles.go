@@ -26,7 +26,7 @@ Starts and stays up while Redis or Postgres is away: /livez says 200, /readyz 50
 accepted all the same, up to --lane-limit. It ends by itself on a wrong configuration alone: a Redis that would lose
 acknowledged writes, or lane counts other than the database's.
 
-SIGINT or SIGTERM stops it gracefully: listener, appends in flight, connections. A second one stops it at once.`
+SIGINT or SIGTERM stops it gracefully: listener, appends in flight, connections. A second one stops it at once.` + tracesHelp
 }
 
 // Run serves until a signal.
@@ -60,7 +60,7 @@ func (*workerCmd) Help() string {
 lane is drained by one of them at a time, and the lanes of one that died are taken over within seconds.
 
 Starts and stays up while Redis or Postgres is away. SIGINT or SIGTERM stops it gracefully: no more tasks are fetched, the
-batches in flight are finished, their lanes are left. A second one stops it at once; nothing is lost by that either.`
+batches in flight are finished, their lanes are left. A second one stops it at once; nothing is lost by that either.` + tracesHelp
 }
 
 // Run drains until a signal.

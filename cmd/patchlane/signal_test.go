@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"syscall"
 	"testing"
@@ -15,9 +16,16 @@ import (
 // waits until it listens.
 func (s *site) program(args ...string) (*exec.Cmd, addresses) {
 	s.tb.Helper()
+	return s.programWith(nil, args...)
+}
+
+// programWith is program with more variables in its environment.
+func (s *site) programWith(env []string, args ...string) (*exec.Cmd, addresses) {
+	s.tb.Helper()
 	log := &nodeLog{listening: make(chan addresses, 1)}
 	args = append(args, "--database-url", s.db, "--redis-url", s.redis, "--ops-listen", "127.0.0.1:0", "--log-format", "json")
 	cmd := exec.CommandContext(s.tb.Context(), "patchlane", args...)
+	cmd.Env = append(os.Environ(), env...)
 	pipe, err := cmd.StderrPipe()
 	if err != nil {
 		s.tb.Fatal(err)
@@ -40,7 +48,7 @@ func (s *site) program(args ...string) (*exec.Cmd, addresses) {
 	select {
 	case at := <-log.listening:
 		return cmd, at
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		s.tb.Fatalf("%v does not listen: %s", args, log)
 		return nil, addresses{}
 	}

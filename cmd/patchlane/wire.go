@@ -161,11 +161,12 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 		if slots == 0 {
 			slots = counts.Contact
 		}
+		spans := cfg.traces(ctx, "worker", stop)
 		w, err := worker.New(worker.Options{
 			Lanes: lanes, Sweeper: lanes, Publish: lanes.Publish, Ring: ring,
 			Store: db, Optouts: db.Optouts(), Offsets: db.Offsets,
 			Redis:  target.asynq(slots + counts.Address + ringConns),
-			Logger: logger, Registerer: reg, Name: processName(),
+			Logger: logger, Registerer: reg, Traces: spans, Name: processName(),
 			Concurrency: slots, OptoutConcurrency: counts.Address, BatchSize: cfg.BatchSize, StopTimeout: cfg.StopTimeout,
 		})
 		if err != nil {
@@ -180,6 +181,7 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 	}
 
 	if cfg.Listen != "" {
+		spans := cfg.traces(ctx, "api", stop)
 		replies := lane.NewReplies(side, uuid.NewString(), logger)
 		background.Go(func() error { return replies.Run(rest) })
 		appender := lane.NewAppender(lanes, lane.AppenderConfig{Ring: ring, EntryVersion: form.get}) //nolint:contextcheck // It lives until Close.
@@ -202,7 +204,7 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 			Tokens: accessTokens, Optouts: cfg.optouts(db, copies, kept, sns, logger),
 			Appender: kept, Lane: lanes, Replies: replies, Limits: limits,
 			Now:      agreed.Now,
-			HrefBase: cfg.CallbellHref, Ready: front.health.ready, Logger: logger, Registerer: reg,
+			HrefBase: cfg.CallbellHref, Ready: front.health.ready, Logger: logger, Registerer: reg, Traces: spans,
 		})
 		if err != nil {
 			return err
