@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -35,7 +36,8 @@ func writeCursor(kind byte, id uuid.UUID, n int64) string {
 // readCursor reads what writeCursor made for the same kind of list.
 func readCursor(s string, kind byte, id *uuid.UUID, n *int64) error {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || len(b) != cursorBytes || b[0] != kind {
+	// The decoder passes over line ends, which no cursor of ours has.
+	if err != nil || len(b) != cursorBytes || b[0] != kind || strings.ContainsAny(s, "\r\n") {
 		return badCursor()
 	}
 	copy(id[:], b[1:17])
