@@ -65,6 +65,10 @@ soak: deps ## random faults at full load for DURATION=10m (or 1h)
 drill: deps-test ## make a real fault for every alert, see it fire and clear; some minutes
 	go test -count=1 -v -timeout 30m -run '^TestDrill$$' ./cmd/patchlane -args -drill
 
+.PHONY: pictures
+pictures: deps-test ## draw the dashboards of a stack under load into deploy/grafana; some minutes
+	go test -count=1 -v -timeout 30m -run '^TestDashboards$$' ./cmd/patchlane -args -pictures 2m
+
 .PHONY: lint
 lint: $(golangci_lint) ## linters, formatting, and a tidy go.mod
 	$(golangci_lint) run ./...

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"math"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"patchlane/api/signature"
+	"patchlane/cmd/patchlane/simulate"
 	"patchlane/deploy/grafana"
 )
 
@@ -57,7 +60,7 @@ func TestDashboards(t *testing.T) {
 	endpoints := s.endpoints(certs)
 	a, w := s.start("api", "--sns-cert-dir", certs).ready(), s.start("worker").ready()
 	pause := 50 * time.Millisecond
-	s.send(a, endpoints[signature.Telnyx], 12, pause)
+	tr := s.send(a, endpoints[signature.Telnyx], 12, pause)
 	_, rules := alertRules(t)
 	m := s.watch(scaledRules(rules), map[string]*node{"patchlane-api": a, "patchlane-worker": w})
 	window := regexp.MustCompile(regexp.QuoteMeta(grafana.RateInterval))
@@ -76,7 +79,8 @@ func TestDashboards(t *testing.T) {
 		return nil
 	})
 	if *pictures > 0 {
-		draw(t, s, m, a)
+		tr.excite(*pictures)
+		draw(t, m)
 	}
 }
 
@@ -86,7 +90,7 @@ func (m *monitor) shows(expr string) bool {
 	var found struct {
 		Result []struct{ Value [2]any }
 	}
-	m.ask(&found, "query", url.Values{"query": {expr}})
+	m.ask(m.site.tb.Context(), &found, "query", url.Values{"query": {expr}})
 	for _, r := range found.Result {
 		text, _ := r.Value[1].(string)
 		if v, err := strconv.ParseFloat(text, 64); err == nil && !math.IsNaN(v) {
@@ -96,16 +100,37 @@ func (m *monitor) shows(expr string) bool {
 	return false
 }
 
-// draw lets the stack run, with a burst and an outage for something to see, and
-// draws what its Prometheus has.
-func draw(t *testing.T, s *site, m *monitor, a *node) {
-	t.Helper()
-	tick := time.NewTimer(*pictures)
+// excite sends for some time what a day has: a rush of batches in the middle, old
+// versions, strangers, an event that nobody can read.
+func (tr *traffic) excite(length time.Duration) {
+	ctx, cancel := context.WithTimeout(tr.api.site.tb.Context(), length)
+	defer cancel()
+	stranger := tr.drill(signature.Telnyx, tr.endpoint)
+	stranger.Event = simulate.Garbage
+	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	select {
-	case <-t.Context().Done():
-	case <-tick.C:
+	for began, n := time.Now(), 0; ctx.Err() == nil; n++ {
+		if part := time.Since(began).Seconds() / length.Seconds(); part > 0.4 && part < 0.6 {
+			tr.batch(ctx)
+			tr.write(ctx)
+		}
+		if n%100 == 0 {
+			_, _ = tr.api.client().do(ctx, http.MethodPatch, tr.paths[0], `{"job_title":"x"}`, "Prefer", "respond-async", "If-Match", `"1"`)
+			_, _ = tr.api.client().do(ctx, http.MethodPatch, tr.paths[0], `{"unknown":1}`)
+		}
+		if n%1000 == 500 {
+			_, _ = stranger.Post(ctx, tr.api.site.http, time.Now())
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
 	}
+}
+
+// draw draws what the Prometheus has seen.
+func draw(t *testing.T, m *monitor) {
+	t.Helper()
 	for _, b := range grafana.Boards() {
 		cmd := exec.CommandContext(t.Context(), "go", "run", ".", "-prometheus", m.prom.URL(),
 			"-for", (*pictures).String(), "-board", filepath.Join("..", "dashboards", b.Name+".json"), "-out", filepath.Join("..", b.Name+".png"))

@@ -111,7 +111,7 @@ func newDrill(t *testing.T) *drill {
 	d.look()
 	d.eventually(30*time.Second, "both processes are scraped", func() error {
 		var found struct{ Result []any }
-		d.monitor.ask(&found, "query", map[string][]string{"query": {"patchlane_store_up == 1 and on () patchlane_api_in_flight_requests"}})
+		d.monitor.ask(d.t.Context(), &found, "query", map[string][]string{"query": {"patchlane_store_up == 1 and on () patchlane_api_in_flight_requests"}})
 		if len(found.Result) == 0 {
 			return errNotYet
 		}
@@ -133,7 +133,7 @@ func (d *drill) look() {
 				return
 			case <-tick.C:
 			}
-			names := d.monitor.firing()
+			names := d.monitor.firing(ctx)
 			d.mu.Lock()
 			for name := range d.since {
 				if !slices.Contains(names, name) {
@@ -178,7 +178,7 @@ func (d *drill) run(stage []exercise) {
 			fired := map[string]time.Duration{}
 			for _, alert := range e.alerts {
 				if !d.await(alert, true, 45*time.Second) {
-					d.t.Errorf("%s: %s did not fire; firing: %v", e.fault, alert, d.monitor.firing())
+					d.t.Errorf("%s: %s did not fire; firing: %v", e.fault, alert, d.monitor.firing(d.t.Context()))
 					return
 				}
 				at, _ := d.fires(alert)

@@ -117,30 +117,42 @@ func (s *site) watch(rules string, nodes map[string]*node) *monitor {
 	return &monitor{site: s, prom: prom}
 }
 
-// ask asks Prometheus' API and decodes its data.
-func (m *monitor) ask(into any, path string, query url.Values) {
+// ask asks Prometheus' API and decodes its data. Once ctx has ended it says
+// nothing.
+func (m *monitor) ask(ctx context.Context, into any, path string, query url.Values) {
 	m.site.tb.Helper()
-	ctx, cancel := context.WithTimeout(m.site.tb.Context(), 20*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.prom.URL()+"/api/v1/"+path+"?"+query.Encode(), http.NoBody)
-	if err != nil {
-		m.site.tb.Fatal(err)
+	if err := m.fetch(ctx, into, m.prom.URL()+"/api/v1/"+path+"?"+query.Encode()); err != nil && ctx.Err() == nil {
+		m.site.tb.Errorf("prometheus: %s %v: %v", path, query, err)
 	}
+}
+
+func (m *monitor) fetch(ctx context.Context, into any, from string) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, http.NoBody)
+	if err != nil {
+		return err
+	}
+	res, err := m.site.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
 	var answer struct {
 		Status, Error string
 		Data          json.RawMessage
 	}
-	page := m.site.page(req)
-	if err := json.Unmarshal([]byte(page), &answer); err != nil || answer.Status != "success" {
-		m.site.tb.Fatalf("prometheus: %s %v: %s", path, query, page)
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
+		return err
 	}
-	if err := json.Unmarshal(answer.Data, into); err != nil {
-		m.site.tb.Fatal(err)
+	if answer.Status != "success" {
+		return errors.New(answer.Error)
 	}
+	return json.Unmarshal(answer.Data, into)
 }
 
 // firing lists the alerts that fire now.
-func (m *monitor) firing() []string {
+func (m *monitor) firing(ctx context.Context) []string {
 	m.site.tb.Helper()
 	var data struct {
 		Alerts []struct {
@@ -148,7 +160,7 @@ func (m *monitor) firing() []string {
 			State  string
 		}
 	}
-	m.ask(&data, "alerts", nil)
+	m.ask(ctx, &data, "alerts", nil)
 	var names []string
 	for _, a := range data.Alerts {
 		if name := a.Labels["alertname"]; a.State == "firing" && !slices.Contains(names, name) {
@@ -166,7 +178,6 @@ type traffic struct {
 	api      *node
 	paths    []string
 	endpoint providerEndpoint
-	sent     int
 	wg       sync.WaitGroup
 	stop     context.CancelFunc
 }

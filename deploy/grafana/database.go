@@ -8,7 +8,7 @@ func database() Board {
 			{
 				Title: "Steps of a batch, p99", Unit: "s", Runbook: "writes-late.md",
 				About:   "Lock and read wait for other sessions; write is work of indexes and disk; commit is the disk.",
-				Queries: []Query{q(quantile(0.99, "patchlane_store_apply_seconds", "", "step"), "{{step}}")},
+				Queries: []Query{q(quantile(0.99, "patchlane_store_apply_seconds", "step"), "{{step}}")},
 			},
 			{
 				Title: "Where the time goes", Unit: "short", Runbook: "writes-late.md", Stack: true,
@@ -77,8 +77,8 @@ func database() Board {
 			},
 			{
 				Title: "Upkeep", Unit: "short", Runbook: "partitions-missing.md",
-				About:   "Looks after partitions and old rows within the hour, by how they ended.",
-				Queries: []Query{q(`sum by (end) (increase(patchlane_store_upkeep_runs_total[1h]))`, "{{end}}")},
+				About:   "Looks after partitions and old rows since the workers started, by how they ended.",
+				Queries: []Query{q(`sum by (end) (patchlane_store_upkeep_runs_total)`, "{{end}}")},
 			},
 			{
 				Title: "Contacts opted out by the second look", Unit: "ops", Runbook: "optouts-late.md",

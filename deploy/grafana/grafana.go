@@ -60,9 +60,9 @@ func rate(counter string, by ...string) string {
 }
 
 // quantile is a quantile of a histogram by labels.
-func quantile(p float64, histogram, selector string, by ...string) string {
-	return fmt.Sprintf("histogram_quantile(%g, sum%s(rate(%s_bucket%s[%s])))",
-		p, grouped(append([]string{"le"}, by...)), histogram, selector, RateInterval)
+func quantile(p float64, histogram string, by ...string) string {
+	return fmt.Sprintf("histogram_quantile(%g, sum%s(rate(%s_bucket[%s])))",
+		p, grouped(append([]string{"le"}, by...)), histogram, RateInterval)
 }
 
 func grouped(by []string) string {
@@ -155,13 +155,18 @@ func (p *Panel) json(id int, at object) object {
 
 // thresholds colours a Number.
 func (p *Panel) thresholds() object {
-	step := func(colour string, from any) object { return object{"color": colour, "value": from} }
-	steps := []object{step("green", nil)}
+	colours := [...]string{"green", "orange", "red"}
+	from := [...]any{nil, p.Warn, p.Bad}
+	steps := 1
 	switch {
 	case p.Below:
-		steps = []object{step("red", nil), step("orange", p.Bad), step("green", p.Warn)}
+		colours, from, steps = [...]string{"red", "orange", "green"}, [...]any{nil, p.Bad, p.Warn}, len(from)
 	case p.Bad > 0:
-		steps = append(steps, step("orange", p.Warn), step("red", p.Bad))
+		steps = len(from)
 	}
-	return object{"mode": "absolute", "steps": steps}
+	list := make([]object, steps)
+	for i := range list {
+		list[i] = object{"color": colours[i], "value": from[i]}
+	}
+	return object{"mode": "absolute", "steps": list}
 }

@@ -8,12 +8,12 @@ func integrators() Board {
 			{
 				Title: "Requests by route", Unit: "reqps", Runbook: "accept-errors.md", Stack: true,
 				About:   "The ten busiest routes.",
-				Queries: []Query{q(`topk(10, `+rate(`patchlane_api_requests_total`, "route")+`)`, "{{route}}")},
+				Queries: []Query{q(`topk(10, `+rate(`patchlane_api_requests_total`, "route")+`) > 0`, "{{route}}")},
 			},
 			{
 				Title: "Answer by route, p99", Unit: "s", Runbook: "writes-late.md",
 				About:   "From headers to answer, waits that the client asked for included.",
-				Queries: []Query{q(`topk(10, `+quantile(0.99, "patchlane_api_request_seconds", "", "route")+` >= 0)`, "{{route}}")},
+				Queries: []Query{q(`topk(10, `+quantile(0.99, "patchlane_api_request_seconds", "route")+` >= 0)`, "{{route}}")},
 			},
 			{
 				Title: "Errors by class", Unit: "percentunit", Runbook: "accept-errors.md",
@@ -39,8 +39,8 @@ func integrators() Board {
 				Title: "Waited for", Unit: "s", Runbook: "writes-late.md",
 				About: "From headers to the outcome of writes that somebody waited for.",
 				Queries: []Query{
-					q(quantile(0.5, "patchlane_api_waited_seconds", ""), "p50"),
-					q(quantile(0.99, "patchlane_api_waited_seconds", ""), "p99"),
+					q(quantile(0.5, "patchlane_api_waited_seconds"), "p50"),
+					q(quantile(0.99, "patchlane_api_waited_seconds"), "p99"),
 				},
 			},
 			{

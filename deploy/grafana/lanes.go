@@ -37,8 +37,8 @@ func lanes() Board {
 				Title: "Time of an append pipeline", Unit: "s", Runbook: "accept-errors.md",
 				About: "From sending to the last reply, the fsync of Redis included: the floor of every 202.",
 				Queries: []Query{
-					q(quantile(0.5, "patchlane_lane_pipeline_seconds", ""), "p50"),
-					q(quantile(0.99, "patchlane_lane_pipeline_seconds", ""), "p99"),
+					q(quantile(0.5, "patchlane_lane_pipeline_seconds"), "p50"),
+					q(quantile(0.99, "patchlane_lane_pipeline_seconds"), "p99"),
 				},
 			},
 			{
@@ -77,17 +77,17 @@ func lanes() Board {
 				Queries: []Query{q(`max by (queue) (patchlane_asynq_latency_seconds)`, "{{queue}}")},
 			},
 			{
-				Title: "Memory of Redis", Unit: "bytes", Runbook: "redis-memory.md",
-				About: "Used, and what it may take. At the limit it refuses writes.",
-				Queries: []Query{
-					q(`max by (node) (patchlane_redis_memory_used_bytes)`, "used by {{node}}"),
-					q(`max by (node) (patchlane_redis_memory_limit_bytes)`, "limit of {{node}}"),
-				},
+				Title: "Memory of Redis", Unit: "percentunit", Runbook: "redis-memory.md",
+				About:   "Share of what it may take: maxmemory, or its machine. At the limit it refuses writes.",
+				Queries: []Query{q(`max by (node) (patchlane_redis_memory_used_bytes / patchlane_redis_memory_limit_bytes)`, "{{node}}")},
 			},
 			{
-				Title: "Append-only file", Unit: "bytes", Runbook: "redis-away.md",
-				About:   "Size on disk. Redis rewrites it when it has doubled.",
-				Queries: []Query{q(`max by (node) (patchlane_redis_append_only_file_bytes)`, "{{node}}")},
+				Title: "Size of Redis", Unit: "bytes", Runbook: "redis-memory.md",
+				About: "Memory in use, and the append-only file on disk, which Redis rewrites when it has doubled.",
+				Queries: []Query{
+					q(`max by (node) (patchlane_redis_memory_used_bytes)`, "memory of {{node}}"),
+					q(`max by (node) (patchlane_redis_append_only_file_bytes)`, "file of {{node}}"),
+				},
 			},
 			{
 				Title: "Connections to Redis", Unit: "short", Runbook: "redis-away.md",

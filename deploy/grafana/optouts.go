@@ -9,8 +9,8 @@ func optouts() Board {
 				Title: "Time until an opt-out shows", Unit: "s", Runbook: "optouts-late.md",
 				About: "From the acceptance of an opt-out until every contact with its address shows it. The goal is 1 s at p99.",
 				Queries: []Query{
-					q(quantile(0.5, "patchlane_worker_optout_applied_seconds", "", "channel"), "{{channel}} p50"),
-					q(quantile(0.99, "patchlane_worker_optout_applied_seconds", "", "channel"), "{{channel}} p99"),
+					q(quantile(0.5, "patchlane_worker_optout_applied_seconds", "channel"), "{{channel}} p50"),
+					q(quantile(0.99, "patchlane_worker_optout_applied_seconds", "channel"), "{{channel}} p99"),
 				},
 			},
 			{
@@ -54,7 +54,7 @@ func optouts() Board {
 			{
 				Title: "Answer to a webhook, p99", Unit: "s", Runbook: "optouts-late.md",
 				About:   "From a provider's headers to its answer. Providers hang up after about ten seconds.",
-				Queries: []Query{q(quantile(0.99, "patchlane_webhook_seconds", "", "provider")+" >= 0", "{{provider}}")},
+				Queries: []Query{q(quantile(0.99, "patchlane_webhook_seconds", "provider")+" >= 0", "{{provider}}")},
 			},
 			{
 				Title: "Writes that met a newer consent", Unit: "ops", Runbook: "optouts-late.md",

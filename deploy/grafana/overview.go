@@ -58,19 +58,19 @@ func overview() Board {
 				Title: "Time to accept", Unit: "s", Runbook: "accept-errors.md",
 				About: "From a request's headers to the write being durable. The dots are traces.",
 				Queries: []Query{
-					q(quantile(0.5, "patchlane_api_accept_seconds", ""), "p50"),
-					q(quantile(0.99, "patchlane_api_accept_seconds", ""), "p99"),
+					q(quantile(0.5, "patchlane_api_accept_seconds"), "p50"),
+					q(quantile(0.99, "patchlane_api_accept_seconds"), "p99"),
 				},
 			},
 			{
 				Title: "Time from acceptance to outcome, p99", Unit: "s", Runbook: "writes-late.md",
 				About:   "By the way the write came in. The dots are traces.",
-				Queries: []Query{q(quantile(0.99, "patchlane_worker_accept_to_applied_seconds", "", "source"), "{{source}}")},
+				Queries: []Query{q(quantile(0.99, "patchlane_worker_accept_to_applied_seconds", "source"), "{{source}}")},
 			},
 			{
 				Title: "Time until an opt-out shows, p99", Unit: "s", Runbook: "optouts-late.md",
 				About:   "From the acceptance of an opt-out until every contact with its address shows it. The goal is 1 s.",
-				Queries: []Query{q(quantile(0.99, "patchlane_worker_optout_applied_seconds", "", "channel"), "{{channel}}")},
+				Queries: []Query{q(quantile(0.99, "patchlane_worker_optout_applied_seconds", "channel"), "{{channel}}")},
 			},
 			{
 				Title: "Requests by class of status", Unit: "reqps", Runbook: "accept-errors.md", Stack: true,
@@ -89,6 +89,14 @@ func overview() Board {
 					q(`sum(patchlane_http_connections)`, "open"),
 					q(rate(`patchlane_http_connections_evicted_total`), "evicted a second"),
 					q(rate(`patchlane_http_connections_refused_total`), "refused a second"),
+				},
+			},
+			{
+				Title: "Alerts that fire", Unit: "short", Runbook: "README.md",
+				About: "How many, of those in deploy/alerts.yml, by severity.",
+				Queries: []Query{
+					q(`sum(ALERTS{alertname=~"Patchlane.+",alertstate="firing",severity="page"}) or vector(0)`, "page"),
+					q(`sum(ALERTS{alertname=~"Patchlane.+",alertstate="firing",severity="ticket"}) or vector(0)`, "ticket"),
 				},
 			},
 			{

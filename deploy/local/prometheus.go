@@ -63,12 +63,12 @@ func StartPrometheus(ctx context.Context, o PrometheusOptions) (*Prometheus, err
 func preparePrometheus(h *home, path string, o PrometheusOptions) (*Prometheus, error) {
 	data := h.path("data")
 	as := choose(data, "prometheus")
-	problems := []error{as.own(h.dir), os.MkdirAll(data, 0o700), as.own(data), as.reach(data)}
-	for name, content := range o.Files {
-		problems = append(problems, place(as, h.path(filepath.Base(name)), content))
-	}
 	config := h.path("prometheus.yml")
-	if err := errors.Join(append(problems, place(as, config, o.Config))...); err != nil {
+	err := errors.Join(as.own(h.dir), os.MkdirAll(data, 0o700), as.own(data), as.reach(data), place(as, config, o.Config))
+	for name, content := range o.Files {
+		err = errors.Join(err, place(as, h.path(filepath.Base(name)), content))
+	}
+	if err != nil {
 		return nil, fmt.Errorf("prepare prometheus: %w", err)
 	}
 	return &Prometheus{&server{
