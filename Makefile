@@ -82,6 +82,10 @@ fmt: $(golangci_lint) ## format the code
 bench: deps ## run the Go benchmarks
 	go test -run '^$$' -bench . -benchmem -timeout 30m $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -r -n1 dirname | sort -u)
 
+.PHONY: replay
+replay: deps ## retry 25,000 failed writes from the command line and the console
+	go test ./cmd/patchlane -run '^$$' -bench BenchmarkReplay -benchtime 1x -timeout 30m
+
 .PHONY: bench-peers
 bench-peers: deps ## measure patchlane against asynq, River, BullMQ, graphile-worker and plain transactions
 	cd cmd/peerbench && go run . --chart peers.png --markdown peers.md

@@ -190,7 +190,7 @@ func (c *Console) failurePage(v *visit) error {
 func rowsOf(all, kept *contact.RetryPreview) []fieldRow {
 	left := map[string]string{}
 	for _, s := range kept.Outcome.Skipped {
-		left[s.Field] = s.Reason
+		left[s.Field] = strings.ReplaceAll(s.Reason, "_", " ")
 	}
 	rows := make([]fieldRow, 0, len(all.Outcome.Changes))
 	for _, ch := range all.Outcome.Changes {

@@ -37,8 +37,8 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 	default:
 		s := c.sessions.start(r.PostFormValue("name"))
 		http.SetCookie(w, c.sessions.cookie(s, overTLS(r)))
-		(&visit{Console: c, w: w, r: r, session: s}).note("log in", [16]byte{}, "", "", nil)
-		http.Redirect(w, r, to, http.StatusSeeOther)
+		(&visit{Console: c, w: w, r: r, session: s}).note("log in", [16]byte{}, "", "", nil) //nolint:contextcheck // it is that of the request
+		http.Redirect(w, r, to, http.StatusSeeOther)                                         //nolint:gosec // ownPath keeps it within the console
 	}
 }
 

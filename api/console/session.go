@@ -57,7 +57,7 @@ func (s *sessions) start(name string) *session {
 
 // clean makes a name that fits into a log: printable and short.
 func clean(name string) string {
-	name = strings.Join(strings.FieldsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f || r == utf8.RuneError }), " ")
+	name = strings.Join(strings.FieldsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f || r == utf8.RuneError }), " ")
 	for len(name) > nameBytes {
 		_, size := utf8.DecodeLastRuneInString(name)
 		name = name[:len(name)-size]
@@ -111,7 +111,7 @@ func (s *sessions) formToken(v *session) string { return s.sign("form", v.seed) 
 // cookie keeps a session in the browser; nil ends it. The ops listener speaks
 // HTTP, behind a proxy or on the loopback, so only a proxy can add Secure.
 func (s *sessions) cookie(v *session, secure bool) *http.Cookie {
-	k := &http.Cookie{
+	k := &http.Cookie{ //nolint:gosec // Secure where TLS is; elsewhere the browser would drop the cookie
 		Name: cookieName, Path: "/ops", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: secure, MaxAge: -1,
 	}
 	if v != nil {

@@ -56,7 +56,7 @@ func (c *Console) seen(page func(*visit) error) http.Handler {
 			http.SetCookie(w, c.sessions.cookie(v.session, overTLS(r)))
 		}
 		if err := page(v); err != nil {
-			v.fail(err)
+			v.fail(err) //nolint:contextcheck // it is that of the request
 		}
 	})
 }
@@ -77,7 +77,7 @@ func (c *Console) acted(action func(*visit) error) http.Handler {
 			err = action(v)
 		}
 		if err != nil {
-			v.fail(err)
+			v.fail(err) //nolint:contextcheck // it is that of the request
 		}
 	})
 }

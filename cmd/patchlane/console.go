@@ -2,14 +2,10 @@ package main
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 	"sync/atomic"
 
-	"patchlane/api"
 	"patchlane/api/console"
-	"patchlane/store"
-	"patchlane/tasks/contact"
 	"patchlane/tasks/lane"
 )
 
@@ -34,20 +30,16 @@ func (g *consoleGate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// open builds the console of an API process and returns what ends it.
-func (g *consoleGate) open(
-	cfg *config, db *store.Store, lanes *lane.Lanes, server *api.Server, counts contact.LaneCounts,
-	ready func(context.Context) api.Readiness, logger *slog.Logger,
-) (end func(context.Context) error, err error) {
-	c, err := console.New(console.Options{
-		Token: cfg.OpsToken, Lanes: consoleLanes{lanes}, Failures: db, Ledger: db, Optouts: db, Book: db, API: server,
-		LaneCount: counts.Contact, Ready: ready, Logger: logger,
-	})
+// open builds the console of an API process and returns what ends it. One that
+// cannot be built is no reason to accept no writes.
+func (g *consoleGate) open(ctx context.Context, o console.Options) (end func(context.Context) error) {
+	c, err := console.New(o)
 	if err != nil {
-		return nil, err
+		o.Logger.ErrorContext(ctx, "there is no console", "err", err)
+		return func(context.Context) error { return nil }
 	}
 	g.real.Store(c)
-	return func(context.Context) error { c.Close(); return nil }, nil
+	return func(context.Context) error { c.Close(); return nil }
 }
 
 // consoleLanes shows the lanes to the console.

@@ -43,7 +43,7 @@ func openBrowser(tb testing.TB, url string) *browser {
 	ctx, endTab := chromedp.NewContext(ctx)
 	tb.Cleanup(endTab)
 	b := &browser{tb: tb, ctx: ctx, url: url}
-	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1200, 860)); err != nil {
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1000, 640)); err != nil {
 		tb.Fatal(err)
 	}
 	return b
@@ -159,7 +159,7 @@ func TestConsoleInABrowser(t *testing.T) {
 	t.Parallel()
 	s, _ := newSite(t)
 	const token = "a-token-of-operators"
-	s.apiArgs = []string{"--ops-token", token}
+	s.apiArgs, s.more = []string{"--ops-token", token}, `,"job_title":"CFO","company_name":"Analytical Engines"`
 	a, paths := s.failMany(3, 4)
 	id := strings.TrimPrefix(paths[0], "/v1/contacts/")
 	a.do("PATCH", paths[0], `{"job_title":"Analyst"}`, "Prefer", "wait=10")
@@ -185,6 +185,7 @@ func TestConsoleInABrowser(t *testing.T) {
 	b.sees("4 failed writes of 12")
 	b.click("patch …")
 	b.sees("would be applied")
+	b.sees("changed since")
 	b.shot("failure")
 	b.click("Retry")
 	b.sees("1 of 1")

@@ -25,6 +25,8 @@ type site struct {
 	http  *http.Client
 	// apiArgs are further flags of an API.
 	apiArgs []string
+	// more are further members of the writes that failMany makes.
+	more string
 }
 
 // newSite makes a migrated database, a durable Redis, and a key of every scope.

@@ -21,16 +21,38 @@ func TestReplayFromTheCommandLine(t *testing.T) {
 	s.replay(10, 20)
 }
 
-// BenchmarkReplay is the same with 25,000 failed writes of 500 contacts.
+// The same from the console, page after page, as a browser without scripts.
+func TestReplayFromTheConsole(t *testing.T) {
+	t.Parallel()
+	s, _ := newSite(t)
+	s.replayFromConsole(10, 20)
+}
+
+// BenchmarkReplay does both with 25,000 failed writes of 500 contacts.
 func BenchmarkReplay(b *testing.B) {
-	for range b.N {
-		s, _ := newSite(b)
-		took := s.replay(500, 50)
-		for what, d := range took {
-			b.ReportMetric(25_000/d.Seconds(), what+"/s")
-		}
+	for name, replay := range map[string]func(s *site, contacts, each int) rates{
+		"command line": (*site).replay, "console": (*site).replayFromConsole,
+	} {
+		b.Run(name, func(b *testing.B) {
+			for range b.N {
+				s, _ := newSite(b)
+				for what, rate := range replay(s, 500, 50) {
+					b.ReportMetric(rate, what+"/s")
+				}
+			}
+			b.ReportMetric(0, "ns/op")
+		})
 	}
-	b.ReportMetric(0, "ns/op")
+}
+
+// rates are failed writes a second, by what was done with them.
+type rates map[string]float64
+
+// timed notes how fast something was done with so many writes.
+func (r rates) timed(what string, do func() (n int)) {
+	began := time.Now()
+	n := do()
+	r[what] = float64(n) / time.Since(began).Seconds()
 }
 
 // failMany makes so many failed writes of so many contacts: notes that were sent
@@ -70,7 +92,7 @@ func (n *node) noteAll(paths []string, note int) {
 	n.site.tb.Helper()
 	rows := make([]string, len(paths))
 	for i, p := range paths {
-		rows[i] = fmt.Sprintf(`{"id":%q,"patch":{"notes_append":"%d"}}`, strings.TrimPrefix(p, "/v1/contacts/"), note)
+		rows[i] = fmt.Sprintf(`{"id":%q,"patch":{"notes_append":"%d"%s}}`, strings.TrimPrefix(p, "/v1/contacts/"), note, n.site.more)
 	}
 	r := n.do(http.MethodPost, "/v1/contacts/batch", `{"writes":[`+strings.Join(rows, ",")+`]}`)
 	var answer struct{ Data struct{ Accepted int } }
@@ -89,19 +111,16 @@ func (s *site) failedAre(want int) error {
 	return nil
 }
 
-// replay checks the whole way and tells how long its parts took.
-func (s *site) replay(contacts, each int) map[string]time.Duration {
+// replay checks the whole way by the command line.
+func (s *site) replay(contacts, each int) rates {
 	s.tb.Helper()
 	a, paths := s.failMany(contacts, each)
-	all, took := contacts*each, map[string]time.Duration{}
-	timed := func(what string, do func()) {
-		began := time.Now()
-		do()
-		took[what] = time.Since(began)
-	}
-
+	all, r := contacts*each, rates{}
 	var list struct{ Writes []writeView }
-	timed("listed", func() { s.command(&list, "admin", "writes", "list", "--all") })
+	r.timed("listed", func() int {
+		s.command(&list, "admin", "writes", "list", "--all")
+		return len(list.Writes)
+	})
 	if len(list.Writes) != all || list.Writes[0].Code != "archived" {
 		s.tb.Fatalf("listed %d", len(list.Writes))
 	}
@@ -115,21 +134,41 @@ func (s *site) replay(contacts, each int) map[string]time.Duration {
 		s.tb.Errorf("%d of the contact", len(list.Writes))
 	}
 	var sum drySummary
-	timed("previewed", func() { s.command(&sum, "admin", "writes", "retry", "--all", "--dry-run") })
+	r.timed("previewed", func() int {
+		s.command(&sum, "admin", "writes", "retry", "--all", "--dry-run")
+		return sum.Writes
+	})
 	if sum.Applied != all || sum.Changed["notes"] != all {
 		s.tb.Errorf("dry run %+v", sum)
 	}
-	s.stoppedReplay(all)
+	stopped := s.stoppedReplay(all)
 	var done replayView
-	timed("retried", func() { s.command(&done, "admin", "writes", "retry", "--all") })
-	if done.Refused != 0 || done.Open != 0 {
-		s.tb.Errorf("replay %+v", done)
+	r.timed("applied", func() int {
+		r.timed("retried", func() int {
+			s.command(&done, "admin", "writes", "retry", "--all")
+			return done.Retried
+		})
+		s.inOrder(a, paths, each)
+		return done.Retried
+	})
+	if done.Refused != 0 || done.Open != 0 || done.Retried+stopped > all {
+		s.tb.Errorf("replay %+v after %d", done, stopped)
 	}
+	var again replayView
+	s.command(&again, "admin", "writes", "retry", "--all")
+	if again.Done() != 0 || again.Open != 0 {
+		s.tb.Errorf("second replay %+v", again)
+	}
+	return r
+}
+
+// inOrder waits until every contact has each of its notes once, in order.
+func (s *site) inOrder(a *node, paths []string, each int) {
+	s.tb.Helper()
 	want := make([]string, each)
 	for n := range want {
 		want[n] = fmt.Sprint(n)
 	}
-	began := time.Now()
 	for _, p := range paths {
 		s.eventually(time.Minute, "notes in order", func() error {
 			if r := a.do(http.MethodGet, p, ""); r.Data.Notes == nil || *r.Data.Notes != strings.Join(want, "\n") {
@@ -138,21 +177,14 @@ func (s *site) replay(contacts, each int) map[string]time.Duration {
 			return nil
 		})
 	}
-	took["retried and applied"] = took["retried"] + time.Since(began)
-	var again replayView
-	s.command(&again, "admin", "writes", "retry", "--all")
-	if again.Done() != 0 || again.Open != 0 {
-		s.tb.Errorf("second replay %+v", again)
-	}
-	return took
 }
 
 // stoppedReplay retries a part, slowly, and is stopped as by Ctrl-C.
-func (s *site) stoppedReplay(all int) {
+func (s *site) stoppedReplay(all int) (retried int) {
 	s.tb.Helper()
 	ctx, cancel := context.WithCancel(s.tb.Context())
 	defer cancel()
-	defer time.AfterFunc(time.Second, cancel).Stop()
+	defer time.AfterFunc(max(time.Second, time.Duration(all)*300*time.Microsecond), cancel).Stop()
 	var out, errs bytes.Buffer
 	code := run(ctx, []string{
 		"admin", "writes", "retry", "--all", "--rate", "100", "--database-url", s.db, "--redis-url", s.redis,
@@ -164,6 +196,7 @@ func (s *site) stoppedReplay(all int) {
 	if done.Retried == 0 || done.Retried >= all {
 		s.tb.Errorf("stopped after %d of %d", done.Retried, all)
 	}
+	return done.Retried
 }
 
 func TestPreviewAndDiscardFromTheCommandLine(t *testing.T) {

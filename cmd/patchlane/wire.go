@@ -19,6 +19,7 @@ import (
 
 	"patchlane/api"
 	"patchlane/api/conn"
+	"patchlane/api/console"
 	"patchlane/api/signature"
 	"patchlane/store"
 	"patchlane/tasks"
@@ -35,7 +36,7 @@ import (
 //
 //	              public listener            ops listener
 //	                    |                  (metrics, health,
-//	                  gate                      pprof)
+//	                  gate                 pprof, console)
 //	            closed: 503 starting              |
 //	            open:    |                      health ---- durability
 //	                 api.Server                   |             |
@@ -214,11 +215,10 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 		keeper := limit.NewKeeper(limit.KeeperConfig{Limiter: limits, CameIn: server.CameIn, Logger: logger})
 		background.Go(func() error { return keeper.Run(rest) })
 		front.open(server.Handler())
-		endConsole, err := desk.open(cfg, db, lanes, server, counts, front.health.ready, logger)
-		if err != nil {
-			return err
-		}
-		stop.add("console", endConsole)
+		stop.add("console", desk.open(ctx, console.Options{
+			Token: cfg.OpsToken, Lanes: consoleLanes{lanes}, Failures: db, Ledger: db, Optouts: db, Book: db, API: server,
+			LaneCount: counts.Contact, Ready: front.health.ready, Logger: logger,
+		}))
 	}
 
 	front.health.started.Store(true)
