@@ -235,11 +235,11 @@ func (s *Server) appendEvents(ctx context.Context, events []*contact.Event) erro
 	span.carryEvents(events)
 	receipts, errs := s.opt.Optouts.Events.AppendEvents(ctx, events)
 	span.end(receipts, errs...)
-	for i, err := range errs {
-		if err != nil {
-			return queueError(err)
+	for i, event := range events {
+		if errs[i] != nil {
+			return queueError(errs[i])
 		}
-		events[i].AcceptedAt = receipts[i].AcceptedAt
+		event.AcceptedAt = receipts[i].AcceptedAt
 	}
 	return nil
 }

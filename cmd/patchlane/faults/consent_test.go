@@ -44,7 +44,7 @@ type opinion struct {
 // randomOpinion is of any time since the contacts were made, in whole
 // milliseconds: what comes later is not always newer.
 func (tr *traffic) randomOpinion(dice *rand.Rand, contact int) opinion {
-	// The clock of the wall may stand still, or step back, right after the birth.
+	// The birth is rounded up to a millisecond, so it may be yet to come.
 	ago := time.Duration(dice.Int64N(max(1, int64(time.Since(tr.born)))))
 	return opinion{contact: contact, out: dice.IntN(2) == 0, at: time.Now().Add(-ago).UTC().Truncate(time.Millisecond)}
 }
