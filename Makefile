@@ -73,6 +73,8 @@ pictures: deps-test ## draw the dashboards of a stack under load into deploy/gra
 lint: $(golangci_lint) ## linters, formatting, and a tidy go.mod
 	$(golangci_lint) run ./...
 	go mod tidy -diff
+	cd cmd/peerbench && go mod tidy -diff
+	cd deploy/check && go mod tidy -diff
 
 .PHONY: fmt
 fmt: $(golangci_lint) ## format the code
