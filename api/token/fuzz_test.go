@@ -34,7 +34,9 @@ func FuzzPEM(f *testing.F) {
 	f.Fuzz(func(t *testing.T, kind string, der []byte) {
 		file := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 		_, err := ParsePEM(append(file, der...))
-		if err != nil && len(der) > 8 && strings.Contains(err.Error(), string(der)) {
+		// The kind of a block is named; it is no secret.
+		told := err != nil && strings.Contains(err.Error(), string(der)) && !strings.Contains(kind, string(der))
+		if told && len(der) > 8 {
 			t.Fatalf("the refusal repeats the key: %v", err)
 		}
 	})
