@@ -105,8 +105,9 @@ func serve(ctx context.Context, cfg *config, logger *slog.Logger, ready func(add
 	durability := newDurability(side, cfg.AllowVolatileQueue, logger, reg)
 	front.health = &health{
 		postgres: db.Ping,
-		redis:    func(ctx context.Context) error { return side.Ping(ctx).Err() },
-		queue:    durability,
+		// Both: each client has a circuit of its own, and a write needs the lanes'.
+		redis: func(ctx context.Context) error { return errors.Join(side.Ping(ctx).Err(), queue.Ping(ctx).Err()) },
+		queue: durability,
 	}
 	desk := &consoleGate{api: cfg.Listen != ""}
 	opsServer := api.NewHTTPServer(cfg.guardOps(opsHandler(front.health, reg, desk), ops), logger)
