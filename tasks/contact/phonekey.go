@@ -41,11 +41,7 @@ func PhoneKeys(raw string) []string {
 	if !ok {
 		return nil
 	}
-	key := "+" + digits
-	if n, err := phonenumbers.Parse(key, ""); err == nil && phonenumbers.IsPossibleNumber(n) {
-		key = phonenumbers.Format(n, phonenumbers.E164)
-	}
-	key = modern(key)
+	key := modern(settle("+" + digits))
 	switch {
 	case strings.HasPrefix(key, "+549") && len(key) == len("+5491123456789"):
 		return []string{key, "+54" + key[len("+549"):]}
@@ -54,6 +50,24 @@ func PhoneKeys(raw string) []string {
 	default:
 		return []string{key}
 	}
+}
+
+// settle writes a number as its country does, without a prefix that is dialled
+// at home, until nothing changes any more: a key is its own key. What would be
+// too short for a number then stays as it was.
+func settle(key string) string {
+	for range maxPhoneDigits {
+		n, err := phonenumbers.Parse(key, "")
+		if err != nil || !phonenumbers.IsPossibleNumber(n) {
+			return key
+		}
+		next := phonenumbers.Format(n, phonenumbers.E164)
+		if next == key || len(next) <= minPhoneDigits {
+			return key
+		}
+		key = next
+	}
+	return key
 }
 
 // modern drops the 1 that Mexico gave up for mobiles and some carriers still
