@@ -231,14 +231,15 @@ func digest(parts ...string) string {
 
 // shortID returns an id that fits an index and a log line.
 func shortID(id string) string {
-	if len(id) > maxProviderID || strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if len(id) > maxProviderID || !utf8.ValidString(id) || strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return digest(id)
 	}
 	return id
 }
 
-// cut shortens a text to most bytes, at a rune.
+// cut shortens a text to most bytes, at a rune, and leaves out what no store takes.
 func cut(s string, most int) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, ""), "\x00", "")
 	if len(s) <= most {
 		return s
 	}
