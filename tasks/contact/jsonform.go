@@ -273,7 +273,8 @@ func (c *canon) escape() (rune, error) {
 	return r, nil
 }
 
-// hex reads "\uXXXX"; false if that is not what comes next.
+// hex reads a backslash, a u and four hexadecimal digits; false if that is not
+// what comes next.
 func (c *canon) hex() (rune, bool) {
 	if len(c.src)-c.pos < 6 || c.src[c.pos] != '\\' || c.src[c.pos+1] != 'u' {
 		return 0, false
