@@ -249,12 +249,11 @@ func cut(s string, most int) string {
 	return s[:most]
 }
 
-// evidence returns the JSON of the fields that are not empty. NUL, which no
-// store takes, is dropped.
+// evidence returns the JSON of the fields that are not empty.
 func evidence(fields map[string]string) []byte {
 	kept := make(map[string]string, len(fields))
 	for k, v := range fields {
-		if v = strings.ReplaceAll(cut(v, maxEvidenceValue), "\x00", ""); v != "" {
+		if v = cut(v, maxEvidenceValue); v != "" {
 			kept[k] = v
 		}
 	}
